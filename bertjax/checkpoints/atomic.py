@@ -1,0 +1,45 @@
+"""A folder that appears whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bertjax.errors import UserError
+
+
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Raise a UserError if the folder may not be written."""
+    if folder.exists() and not overwrite:
+        raise UserError(f"{folder} exists already: choose another folder or pass --overwrite")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder: choose another name")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A scratch folder that takes the name `folder` when the block ends without an error.
+
+    It stands beside `folder`, so that the last step is a rename. With `overwrite`, what stood
+    there is removed only once the new one is in its place.
+
+    Raises:
+        UserError: `folder` exists and `overwrite` is not set, or cannot be written.
+    """
+    refuse_existing(folder, overwrite)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    try:
+        content = scratch / folder.name
+        content.mkdir()
+        yield content
+        if folder.exists():
+            os.replace(folder, scratch / "replaced")
+        os.replace(content, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""A checkpoint folder <-> a model with its parameters, tokenizer and labels."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from bertjax.checkpoints.atomic import new_folder
+from bertjax.checkpoints.convert import Params, Report, read_params, write_tensors
+from bertjax.checkpoints.files import open_tensors
+from bertjax.checkpoints.names import ARCHITECTURES, Row, canonical_names, encoder_rows, head_rows
+from bertjax.checkpoints.resolve import resolve
+from bertjax.checkpoints.safetensors_files import write_safetensors
+from bertjax.checkpoints.sentence import read_pooling, write_pooling
+from bertjax.data.tokens import load_tokenizer
+from bertjax.errors import UserError
+from bertjax.models.configs import TASKS, BertConfig
+from bertjax.models.heads import make_model
+from bertjax.models.pooling import SentencePooling
+from bertjax.models.precision import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+DEFAULT_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A BERT with the head of one task: all that is needed to compute with it."""
+
+    config: BertConfig
+    params: Params
+    model: hk.Transformed  # init(rng, input_ids), apply(params, rng, input_ids, ...)
+    task: str
+    report: Report
+    folder: Path  # where it was read from
+    has_pooler: bool = True
+    sentence_pooling: SentencePooling | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each class, by its index."""
+        return self.config.id2label
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        """The folder's tokenizer, read when it is first asked for.
+
+        Raises:
+            UserError: the folder has none.
+        """
+        return load_tokenizer(self.folder)
+
+
+def load(
+    name: str | Path = DEFAULT_CHECKPOINT,
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    problem_type: str | None = None,
+    seed: int = 0,
+    precision: Precision = "float32",
+    param_dtype: str = "float32",
+    allow: Sequence[str] = (),
+) -> Checkpoint:
+    """Read a checkpoint for a task.
+
+    Args:
+        name: a folder, a name on the Hub, or the name of a model that an installed package carries.
+        task: one of `bertjax.TASKS`; None takes the one that `config.json` was written for.
+        labels: the classes. A head for other classes than these is initialised anew; one whose
+            classes have no names (LABEL_0 ...) gets these names.
+        problem_type: of text classification, instead of the config's.
+        seed: of a head that the checkpoint does not have.
+        precision: of matrix products: float32, bfloat16 (operands only), or auto.
+        param_dtype: of the parameters, whatever the file's.
+        allow: patterns of tensor names that need not fit, such as `classifier.*`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it does not fit its config.
+    """
+    folder = resolve(str(name))
+    values = _read_config(folder)
+    task = task or _task_of(values, folder)
+    if task not in TASKS:
+        raise UserError(f"task {task!r} is not one of {', '.join(TASKS)}")
+    config = BertConfig.from_dict(values)
+    if problem_type is not None:
+        config = replace(config, problem_type=problem_type)
+    fresh: tuple[str, ...] = ()
+    if labels is not None and tuple(labels) != config.id2label:
+        unnamed = tuple(f"LABEL_{i}" for i in range(len(labels)))
+        fresh = () if config.id2label == unnamed else ("classifier.*",)
+        config = replace(config, id2label=tuple(str(label) for label in labels))
+
+    reader = open_tensors(folder)
+    names = {canonical for canonical, _ in canonical_names(reader.names())}
+    has_pooler = task != "feature-extraction" or "bert.pooler.dense.weight" in names
+    pooling = read_pooling(folder) if task == "feature-extraction" else None
+    model = make_model(config, task, precision, has_pooler, pooling)
+    rows = _rows(config, task, has_pooler)
+    dummy = jnp.zeros((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
+    params, report = read_params(reader, rows, model, dummy, seed, param_dtype, allow, fresh)
+    return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling)
+
+
+def save(checkpoint: Checkpoint, folder: str | Path, overwrite: bool = False) -> None:
+    """Write a checkpoint as a folder that transformers reads to the same logits.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        UserError: the folder exists and `overwrite` is not set, or cannot be written.
+    """
+    with new_folder(Path(folder), overwrite) as scratch:
+        write_checkpoint(checkpoint, scratch)
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write config, weights and tokenizer into an empty folder."""
+    config, task = checkpoint.config, checkpoint.task
+    dtype = jax.tree.leaves(checkpoint.params)[0].dtype.name
+    values = config.to_dict()
+    values.pop("torch_dtype", None)  # the older name of dtype
+    values |= {"architectures": [ARCHITECTURES[task]], "dtype": dtype}
+    text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    rows = _rows(config, task, checkpoint.has_pooler)
+    tensors = write_tensors(checkpoint.params, rows, bare=task == "feature-extraction")
+    write_safetensors(folder / "model.safetensors", tensors)
+    if checkpoint.sentence_pooling is not None:
+        write_pooling(folder, checkpoint.sentence_pooling, config.hidden_size)
+    if any(checkpoint.folder.glob("tokenizer*")) or (checkpoint.folder / "vocab.txt").is_file():
+        checkpoint.tokenizer.save_pretrained(folder)
+
+
+def _rows(config: BertConfig, task: str, has_pooler: bool) -> list[Row]:
+    return [*encoder_rows(config), *head_rows(config, task, has_pooler)]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} holds no config.json, so it is not a Hugging Face checkpoint"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+
+
+def _task_of(values: dict[str, Any], folder: Path) -> str:
+    """The task that the config's `architectures` names."""
+    names = values.get("architectures") or []
+    for task, architecture in ARCHITECTURES.items():
+        if architecture in names:
+            return task
+    raise UserError(
+        f"{folder} does not say which task it is for (architectures {names}): pass one of "
+        f"{', '.join(TASKS)} as the task"
+    )

@@ -1,0 +1,72 @@
+"""The part of a sentence-transformers folder that says how tokens become one vector."""
+
+import json
+from pathlib import Path
+
+from bertjax.errors import UserError
+from bertjax.models.pooling import SentencePooling
+
+_MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+
+
+def read_pooling(folder: Path) -> SentencePooling | None:
+    """What `modules.json` and its pooling module say; None if the folder has no such file.
+
+    Raises:
+        UserError: the folder has a module or a mode that would give other numbers here.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return None
+    mode, normalize = None, False
+    for module in json.loads(path.read_text(encoding="utf-8")):
+        kind = module["type"].rsplit(".", 1)[-1]
+        if kind == "Pooling":
+            mode = _pooling_mode(folder / module["path"] / "config.json")
+        elif kind == "Normalize":
+            normalize = True
+        elif kind != "Transformer":
+            raise UserError(
+                f"{path} names the module {module['type']}, which is not supported: expected "
+                "Transformer, Pooling and Normalize"
+            )
+    if mode is None:
+        raise UserError(f"{path} names no Pooling module, so it defines no sentence embedding")
+    return SentencePooling(mode, normalize)
+
+
+def _pooling_mode(path: Path):
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "pooling_mode" in config:  # newer folders name the mode
+        chosen = [config["pooling_mode"]]
+    else:
+        chosen = [k for k, on in config.items() if k.startswith("pooling_mode_") and on]
+    modes = [_MODES.get(name, name) for name in chosen]
+    if len(modes) != 1 or modes[0] not in _MODES.values():
+        raise UserError(
+            f"{path} asks for the pooling {', '.join(modes) or 'none'}: only one of mean and cls "
+            "is supported"
+        )
+    return modes[0]
+
+
+def write_pooling(folder: Path, pooling: SentencePooling, width: int) -> None:
+    """Write what `read_pooling` and sentence-transformers read."""
+    names = ["Transformer", "Pooling", *(["Normalize"] if pooling.normalize else [])]
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": "" if i == 0 else f"{i}_{name}",
+            "type": f"sentence_transformers.models.{name}",
+        }
+        for i, name in enumerate(names)
+    ]
+    config = {"word_embedding_dimension": width}
+    config |= {key: mode == pooling.mode for key, mode in _MODES.items()}
+    (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
+    for name in names[1:]:
+        (folder / f"{names.index(name)}_{name}").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps(config, indent=2) + "\n", encoding="utf-8"
+    )

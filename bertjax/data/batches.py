@@ -1,0 +1,98 @@
+"""Packed rows as arrays: every batch of a run has one shape.
+
+R rows, T tokens a row, S the most texts in a row, N texts, C classes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bertjax.data.packing import Plan, epoch_order, pack_rows
+
+Batch = dict[str, np.ndarray]
+
+
+def packed_batches(
+    token_ids: Sequence[np.ndarray],
+    labels: np.ndarray | None,
+    plan: Plan,
+    seed: int,
+    epoch: int,
+    pad_token_id: int = 0,
+) -> Iterator[Batch]:
+    """The training batches of one epoch, one a step; all have the shapes of `plan`.
+
+    Args:
+      token_ids: N arrays [T_n].
+      labels: [N] or [N, C]; None gives zeros.
+      plan: made from the lengths of `token_ids` with the same seed and at least `epoch` + 1 epochs.
+      seed, epoch: decide which texts each step takes.
+      pad_token_id: fills the slots without a token.
+
+    Yields:
+      input_ids    [R, T] int32
+      segment_ids  [R, T] int32: 0 padding, n the n-th text of the row
+      labels       [R, S] int32 (or [R, S, C], in the type given): 0 where there is no text
+      weights      [R, S] float32: 1 where there is a text, else 0
+      rows_of      [R, S] int32: the index of the text, -1 where there is none
+    """
+    lengths = _lengths(token_ids)
+    for texts in epoch_order(lengths, plan.batch_size, seed, epoch):
+        rows = [texts[row] for row in pack_rows(lengths[texts], plan.row_length)]
+        yield _fill(rows, token_ids, labels, plan, pad_token_id)
+
+
+def packed_in_order(
+    token_ids: Sequence[np.ndarray],
+    labels: np.ndarray | None,
+    plan: Plan,
+    pad_token_id: int = 0,
+) -> Iterator[Batch]:
+    """Batches for evaluation: as `packed_batches`, but unshuffled and in as few as will hold all.
+
+    Every text comes once, in the order of packing: `rows_of` says which is where. The texts need
+    not be those of the plan, but none may be longer than its rows.
+    """
+    rows = pack_rows(_lengths(token_ids), plan.row_length, plan.max_segments)
+    for start in range(0, len(rows), plan.rows):
+        part = [np.array(row) for row in rows[start : start + plan.rows]]
+        yield _fill(part, token_ids, labels, plan, pad_token_id)
+
+
+def _fill(
+    rows: list[np.ndarray],
+    token_ids: Sequence[np.ndarray],
+    labels: np.ndarray | None,
+    plan: Plan,
+    pad_token_id: int,
+) -> Batch:
+    """Writes the texts of each row, side by side, into arrays of the plan's shape."""
+    if len(rows) > plan.rows or max(map(len, rows)) > plan.max_segments:
+        raise ValueError(f"a step does not fit the plan ({plan}): other lengths, seed or epochs?")
+    labels = np.zeros(len(token_ids), np.int32) if labels is None else np.asarray(labels)
+    if labels.dtype == np.int64:
+        labels = labels.astype(np.int32)
+    input_ids = np.full((plan.rows, plan.row_length), pad_token_id, np.int32)
+    segment_ids = np.zeros_like(input_ids)
+    rows_of = np.full((plan.rows, plan.max_segments), -1, np.int32)
+    for row, texts in enumerate(rows):
+        ids = [token_ids[text] for text in texts]
+        end = sum(map(len, ids))
+        input_ids[row, :end] = np.concatenate(ids)
+        segment_ids[row, :end] = np.repeat(np.arange(1, len(ids) + 1), [len(text) for text in ids])
+        rows_of[row, : len(texts)] = texts
+
+    present = rows_of >= 0
+    packed_labels = np.zeros((*rows_of.shape, *labels.shape[1:]), labels.dtype)
+    packed_labels[present] = labels[rows_of[present]]
+    return {
+        "input_ids": input_ids,
+        "segment_ids": segment_ids,
+        "labels": packed_labels,
+        "weights": present.astype(np.float32),
+        "rows_of": rows_of,
+    }
+
+
+def _lengths(token_ids: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([len(ids) for ids in token_ids], np.int64)

@@ -1,0 +1,85 @@
+"""The file formats of tables: .csv, .tsv, .jsonl and .parquet -> DataFrame."""
+
+import json
+from typing import IO, TYPE_CHECKING
+
+from bertjax.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_file(file: IO[bytes], suffix: str, name: str) -> "pd.DataFrame":
+    """The table in an open, seekable file; `suffix` says which format, `name` stands in messages.
+
+    Raises:
+      UserError: the file is empty, malformed or without rows.
+    """
+    if not file.read(1):
+        raise UserError(f"{name} is empty; expected a table with a header and rows")
+    file.seek(0)
+    try:
+        frame = READERS[suffix.lower()](file)
+    except ValueError as error:  # what pandas, pyarrow, json and the UTF-8 decoder raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name} is not a well-formed {suffix}: {reason}") from error
+    if frame.empty:
+        raise UserError(f"{name} has a header but no rows; nothing to read")
+    return frame
+
+
+def _read_csv(file: IO[bytes], separator: str = ",") -> "pd.DataFrame":
+    """Every cell as text, so that "NA", "null" and "007" stay what they are; only "" is missing."""
+    import pandas as pd
+
+    frame = pd.read_csv(
+        file,
+        sep=separator,
+        dtype=str,
+        keep_default_na=False,
+        na_values=[""],
+        encoding="utf-8-sig",
+    )
+    # pandas turns the surplus of rows longer than the header into an index, silently.
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError(
+            f"its rows have more fields than its header, which names {len(frame.columns)}; "
+            "quote the fields that contain the separator"
+        )
+    return frame
+
+
+def _read_tsv(file: IO[bytes]) -> "pd.DataFrame":
+    return _read_csv(file, "\t")
+
+
+def _read_jsonl(file: IO[bytes]) -> "pd.DataFrame":
+    """One object a line. Values keep their types; pandas' own reader guesses dates and floats."""
+    import pandas as pd
+
+    rows = []
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:  # not JSON, or not UTF-8
+            raise ValueError(f"line {number}: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f'line {number} is not an object such as {{"text": "..."}}')
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _read_parquet(file: IO[bytes]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_parquet(file)
+
+
+READERS = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,161 @@
+"""Which texts a training step takes, and which row each text shares with others.
+
+XLA compiles a step per shape, and padding costs as much as text. So the texts of a step are packed
+into R rows of T tokens, with at most S texts in a row; R, T and S are the same for every step of
+every epoch.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertjax.errors import UserError
+
+ROW_LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
+
+
+@dataclass(frozen=True)
+class Plan:
+    row_length: int  # T
+    rows: int  # R
+    max_segments: int  # S
+    batch_size: int  # the most texts a step takes
+    texts: int  # an epoch
+    tokens: int  # an epoch, padding not counted
+    steps: int  # an epoch
+
+    @property
+    def fill(self) -> float:
+        """Share of the slots that hold a token."""
+        return self.tokens / (self.steps * self.rows * self.row_length)
+
+    def cost(self, hidden_size: int) -> float:
+        """Of a step, relative: products with weights grow with T, attention with T x T."""
+        return self.rows * self.row_length * (1 + self.row_length / (6 * hidden_size))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.texts} texts in {self.steps} steps of {self.rows} x {self.row_length} tokens "
+            f"({self.fill:.0%} filled, at most {self.max_segments} texts a row)"
+        )
+
+
+def plan_packing(
+    lengths: Sequence[int] | np.ndarray,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    hidden_size: int,
+    row_multiple: int = 1,
+    longest: int = 0,
+) -> Plan:
+    """The cheapest shape that holds every step of `epochs` epochs.
+
+    Args:
+      lengths: tokens of each text [N].
+      batch_size: the most texts a step takes.
+      seed: the one that the batches will be made with.
+      epochs: how many will be trained.
+      hidden_size: width of the model; the wider, the less attention weighs in the cost.
+      row_multiple: rows are a multiple of it: the number of devices that share them.
+      longest: tokens of the longest text outside `lengths` (held-out rows) that must fit too.
+
+    Raises:
+      UserError: `batch_size` or `epochs` is below 1.
+    """
+    if batch_size < 1 or epochs < 1:
+        raise UserError(
+            f"batch size and epochs must be at least 1, found {batch_size} and {epochs}"
+        )
+    lengths = np.asarray(lengths)
+    orders = [epoch_order(lengths, batch_size, seed, epoch) for epoch in range(epochs)]
+    plans = []
+    for row_length in _row_lengths(max(longest, int(lengths.max()))):
+        rows, segments = _most(lengths, [step for steps in orders for step in steps], row_length)
+        plans.append(
+            Plan(
+                row_length=row_length,
+                rows=_round_up(rows, row_multiple),
+                max_segments=segments,
+                batch_size=batch_size,
+                texts=len(lengths),
+                tokens=int(lengths.sum()),
+                steps=len(orders[0]),
+            )
+        )
+    return min(plans, key=lambda plan: plan.cost(hidden_size))
+
+
+def epoch_order(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """The texts of each step: all of them once, in steps that cost about the same.
+
+    The texts are sorted by length (ties at random) and cut into strata of as many texts as there
+    are steps; each step gets one text of every stratum. The stratum of the shortest texts may be
+    incomplete, so the sizes of steps differ by at most one. Depends on (seed, epoch) alone.
+    """
+    lengths = np.asarray(lengths)
+    count = len(lengths)
+    steps = _round_up(count, batch_size) // batch_size
+    if not steps:
+        return []
+    rng = np.random.default_rng((seed, epoch))
+    longest_first = np.lexsort((rng.random(count), -lengths))
+    strata = np.full(_round_up(count, steps), -1)
+    strata[:count] = longest_first
+    strata = rng.permuted(strata.reshape(-1, steps), axis=1)  # [strata, steps]
+    return [texts[texts >= 0] for texts in strata.T]
+
+
+def pack_rows(
+    lengths: Sequence[int] | np.ndarray, row_length: int, max_segments: int | None = None
+) -> list[list[int]]:
+    """Best-fit decreasing: the texts of each row, where rows hold `row_length` tokens.
+
+    Each text, longest first, goes into the fullest row that still has room for it.
+    """
+    lengths = np.asarray(lengths)
+    if lengths.size and lengths.max() > row_length:
+        raise ValueError(f"a text of {lengths.max()} tokens exceeds the row length {row_length}")
+    rows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(row_length + 1)]  # rows by their free tokens
+    rooms: list[int] = []  # ascending; those of which with_room has a row
+    order = np.argsort(-lengths, kind="stable")
+    for text, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
+        at = bisect_left(rooms, length)
+        if at < len(rooms):
+            room = rooms[at]
+            row = with_room[room].pop()
+            if not with_room[room]:
+                del rooms[at]
+        else:
+            room, row = row_length, len(rows)
+            rows.append([])
+        rows[row].append(text)
+        room -= length
+        if room and len(rows[row]) != max_segments:
+            if not with_room[room]:
+                insort(rooms, room)
+            with_room[room].append(row)
+    return rows
+
+
+def _most(lengths: np.ndarray, steps: list[np.ndarray], row_length: int) -> tuple[int, int]:
+    """(the most rows that a step fills, the most texts that a row holds)"""
+    rows = segments = 0
+    for texts in steps:
+        packed = pack_rows(lengths[texts], row_length)
+        rows, segments = max(rows, len(packed)), max(segments, max(map(len, packed)))
+    return rows, segments
+
+
+def _row_lengths(longest: int) -> list[int]:
+    shortest = _round_up(longest, ROW_LENGTHS[0])
+    return [shortest, *(length for length in ROW_LENGTHS if length > shortest)]
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

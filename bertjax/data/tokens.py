@@ -1,0 +1,97 @@
+"""Texts -> token ids, through the fast tokenizer that lies beside a checkpoint."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from bertjax.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")  # either makes a fast tokenizer
+
+_TEXTS_A_CALL = 4096  # bounds memory: an Encoding also keeps strings, offsets and what was cut
+
+
+class Tokens(NamedTuple):
+    ids: list[np.ndarray]  # N arrays [T_n] int32, special tokens ([CLS] .. [SEP]) included
+    truncated: np.ndarray  # [N] bool, True where the text had more than fits
+
+
+def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
+    """The fast tokenizer of a checkpoint folder; never touches the network.
+
+    Raises:
+      UserError: the folder holds no tokenizer, or one that cannot be read.
+    """
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(
+            f"{folder} holds no tokenizer: expected {' or '.join(TOKENIZER_FILES)}; copy the "
+            "tokenizer files of the checkpoint there"
+        )
+    AutoTokenizer = _import_auto_tokenizer()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers raises anything from KeyError to a Rust Exception
+        reason = " ".join(str(error).split())
+        raise UserError(f"the tokenizer in {folder} cannot be read: {reason}") from error
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder} has no fast tokenizer; save one there as tokenizer.json")
+    return tokenizer
+
+
+def tokenize(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], max_length: int) -> Tokens:
+    """Token ids of any text, also "", cut to at most `max_length` tokens.
+
+    Raises:
+      UserError: `max_length` leaves no room for a token between the special ones.
+    """
+    special = tokenizer.num_special_tokens_to_add()
+    if max_length <= special:
+        raise UserError(
+            f"the maximum length must exceed the {special} special tokens, found {max_length}"
+        )
+    ids: list[np.ndarray] = []
+    truncated: list[bool] = []
+    for start in range(0, len(texts), _TEXTS_A_CALL):
+        part = [_encodable(text) for text in texts[start : start + _TEXTS_A_CALL]]
+        encodings = tokenizer(part, truncation=True, max_length=max_length).encodings or []
+        ids += [np.array(encoding.ids, np.int32) for encoding in encodings]
+        truncated += [bool(encoding.overflowing) for encoding in encodings]
+    return Tokens(ids, np.array(truncated, bool))
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates, which JSON can carry and UTF-8 cannot, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _import_auto_tokenizer():
+    with _no_torch_advisory():
+        from transformers import AutoTokenizer
+    return AutoTokenizer
+
+
+@contextmanager
+def _no_torch_advisory() -> Iterator[None]:
+    """Drops the advice to install PyTorch that transformers logs on its first import."""
+    if "transformers" in sys.modules:
+        yield
+        return
+    logger = logging.getLogger("transformers")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "PyTorch was not found" not in record.getMessage()
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)

@@ -1,0 +1,66 @@
+"""Self-attention within packed sequences (Vaswani et al. 2017, §3.2; Devlin et al. 2018, §3).
+
+B rows, T tokens, N heads, K width of a head, D = N K.
+"""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from bertjax.models.configs import BertConfig
+from bertjax.models.layers import Dense, dropout
+from bertjax.models.precision import head_product
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    dropout_rate: float,
+    precision: str,
+) -> tuple[jax.Array, jax.Array]:
+    """softmax(q k^T / sqrt(K)) v over the keys that `mask` shows.
+
+    Args:
+        query, key, value: [B, T, N, K] float32.
+        mask: bool [B, T, T], true where the query (axis 1) sees the key (axis 2).
+        dropout_rate: of the probabilities.
+
+    Returns:
+        The attended values [B, T, N, K] and the probabilities [B, N, T, T], both float32.
+    """
+    scores = head_product("bqnk,bsnk->bnqs", query, key, precision) * query.shape[-1] ** -0.5
+    # A finite bias, as in transformers: a query that sees nothing gets a mean and not a NaN.
+    scores = jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)
+    probabilities = dropout(jax.nn.softmax(scores, axis=-1), dropout_rate)  # [B, N, T, T]
+    return head_product("bnqs,bsnk->bqnk", probabilities, value, precision), probabilities
+
+
+class SelfAttention(hk.Module):
+    """Multi-head self-attention with its output projection, before the residual sum."""
+
+    def __init__(self, config: BertConfig, precision: str):
+        super().__init__(name="attention")
+        self.config = config
+        self.precision = precision
+
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T]."""
+        config = self.config
+        heads = (*x.shape[:2], config.num_attention_heads, config.head_size)
+
+        def project(name: str) -> jax.Array:
+            dense = Dense(config.hidden_size, config, self.precision, name)
+            return dense(x).reshape(heads)  # [B, T, N, K]
+
+        attended, probabilities = attend(
+            project("query"),
+            project("key"),
+            project("value"),
+            mask,
+            config.attention_probs_dropout_prob,
+            self.precision,
+        )
+        output = Dense(config.hidden_size, config, self.precision, "output")
+        return output(attended.reshape(x.shape)), probabilities  # [B, T, D]

@@ -1,0 +1,82 @@
+"""BERT's encoder (Devlin et al. 2018, §3), as a Haiku module.
+
+B rows, T tokens a row, S packed sequences a row, D width, F inner width, N heads,
+L layers, V vocabulary.
+"""
+
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+
+from bertjax.models.activations import ACTIVATIONS
+from bertjax.models.attention import SelfAttention
+from bertjax.models.configs import BertConfig
+from bertjax.models.layers import Dense, Embeddings, dropout, layer_norm
+from bertjax.models.segments import visible
+
+
+class Encoded(NamedTuple):
+    """What the encoder computes."""
+
+    last_hidden_state: jax.Array  # [B, T, D]
+    word_embeddings: jax.Array  # [V, D], for a decoder that is tied to them
+    hidden_states: tuple[jax.Array, ...]  # L + 1 of [B, T, D], the embeddings first
+    attentions: tuple[jax.Array, ...]  # L of [B, N, T, T]
+
+
+class Activation(hk.Module):
+    """The config's `hidden_act`; a module, since two of them own parameters."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__(name="activation")
+        self.function = ACTIVATIONS[config.hidden_act]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.function(x)
+
+
+class Layer(hk.Module):
+    """One encoder layer: attention, then two dense layers, each with a residual sum and norm."""
+
+    def __init__(self, config: BertConfig, precision: str, name: str):
+        super().__init__(name=name)
+        self.config = config
+        self.precision = precision
+
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T]."""
+        config, precision = self.config, self.precision
+        attended, probabilities = SelfAttention(config, precision)(x, mask)
+        x = layer_norm(x + dropout(attended, config.hidden_dropout_prob), config, "attention_norm")
+        inner = Dense(config.intermediate_size, config, precision, "intermediate")(x)
+        inner = Activation(config)(inner)  # [B, T, F]
+        output = Dense(config.hidden_size, config, precision, "output")(inner)
+        x = layer_norm(x + dropout(output, config.hidden_dropout_prob), config, "output_norm")
+        return x, probabilities
+
+
+class BertEncoder(hk.Module):
+    """Embeddings and L layers."""
+
+    def __init__(self, config: BertConfig, precision: str):
+        super().__init__(name="bert")
+        self.config = config
+        self.precision = precision
+
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        token_type_ids: jax.Array,
+        position_ids: jax.Array,
+        segment_ids: jax.Array,
+    ) -> Encoded:
+        """Four int [B, T]; see `bertjax.models.segments` for the last."""
+        mask = visible(segment_ids)
+        x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)
+        hidden_states, attentions = [x], []
+        for i in range(self.config.num_hidden_layers):
+            x, probabilities = Layer(self.config, self.precision, f"layer_{i}")(x, mask)
+            hidden_states.append(x)
+            attentions.append(probabilities)
+        return Encoded(x, words, tuple(hidden_states), tuple(attentions))

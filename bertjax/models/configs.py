@@ -1,0 +1,148 @@
+"""The configuration of a BERT, read from and written to Hugging Face's `config.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bertjax.errors import UserError
+from bertjax.models.activations import ACTIVATIONS
+
+TASKS = (
+    "feature-extraction",
+    "fill-mask",
+    "next-sentence-prediction",
+    "pretraining",
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+)
+PROBLEM_TYPES = (
+    "single_label_classification",
+    "multi_label_classification",
+    "regression",
+)
+
+# Fields that change the numbers in a way that this library does not compute, with the values
+# that change nothing. Ignoring one of them would give wrong numbers in silence.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "model_type": ("bert",),
+    "position_embedding_type": ("absolute", None),
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "pruned_heads": ({}, None),
+    "quantization_config": (None,),
+}
+# Fields that are derived from others here, so that they cannot contradict them.
+_DERIVED = ("label2id", "num_labels", *_NEUTRAL)
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The sizes and constants of a BERT (Devlin et al. 2018, §3), named as transformers does."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    classifier_dropout: float | None = None  # None: hidden_dropout_prob
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02  # standard deviation of a new weight
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True  # the masked-LM decoder is the word embedding
+    problem_type: str | None = None  # of text classification; None: by the number of labels
+    id2label: tuple[str, ...] = ("LABEL_0", "LABEL_1")  # entry i names class i
+    # Fields that change no number (versions, origin): kept so that a save loses nothing.
+    other: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}: the config does not describe a BERT"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise UserError(
+                f"hidden_act {self.hidden_act!r} is not one of {', '.join(sorted(ACTIVATIONS))}"
+            )
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise UserError(
+                f"problem_type {self.problem_type!r} is not one of {', '.join(PROBLEM_TYPES)}"
+            )
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.id2label)
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def head_dropout(self) -> float:
+        """Dropout rate in front of a classifier."""
+        if self.classifier_dropout is None:
+            return self.hidden_dropout_prob
+        return self.classifier_dropout
+
+    @property
+    def resolved_problem_type(self) -> str:
+        """`problem_type`, or what transformers takes for it: one label is a regression."""
+        if self.problem_type is not None:
+            return self.problem_type
+        return "regression" if self.num_labels == 1 else "single_label_classification"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "BertConfig":
+        """The config that the entries of a `config.json` describe.
+
+        Raises:
+            UserError: a field changes the numbers and is not supported, or has a wrong type.
+        """
+        for name, neutral in _NEUTRAL.items():
+            if name in values and values[name] not in neutral:
+                raise UserError(
+                    f"config field {name} is {values[name]!r}, but only {neutral[0]!r} is "
+                    "supported: this checkpoint would give other numbers here"
+                )
+        known = {f.name for f in fields(cls)} - {"id2label", "other"}
+        taken = {name: values[name] for name in known if name in values}
+        labels = _labels(values)
+        if labels is not None:
+            taken["id2label"] = labels
+        rest = {
+            name: value
+            for name, value in values.items()
+            if name not in taken and name not in _DERIVED
+        }
+        return cls(**taken, other=rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of a `config.json` that transformers reads as the same model."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
+        values["id2label"] = {str(i): label for i, label in enumerate(self.id2label)}
+        values["label2id"] = {label: i for i, label in enumerate(self.id2label)}
+        return {**self.other, "model_type": "bert", **values}
+
+
+def _labels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Labels by class index, from `id2label` or a bare `num_labels`."""
+    id2label = values.get("id2label")
+    if id2label:
+        by_index = {int(i): str(label) for i, label in id2label.items()}
+        if sorted(by_index) != list(range(len(by_index))):
+            raise UserError(
+                f"config field id2label has the indices {sorted(by_index)}, expected "
+                f"0 to {len(by_index) - 1} without a gap"
+            )
+        return tuple(by_index[i] for i in range(len(by_index)))
+    if "num_labels" in values:
+        return tuple(f"LABEL_{i}" for i in range(int(values["num_labels"])))
+    return None

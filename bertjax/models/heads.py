@@ -1,0 +1,249 @@
+"""The eight tasks of a BERT: the encoder with the head that transformers gives it.
+
+B rows, T tokens a row, S packed sequences a row, M choices, D width, C labels, V vocabulary.
+
+Where rows are packed (`segment_ids` is given), what is one value a row becomes one value a
+sequence: [B, ...] becomes [B, S, ...], entry s for the sequence with segment id s + 1, and entries
+of absent sequences mean nothing.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from bertjax.models import segments
+from bertjax.models.bert import Activation, BertEncoder, Encoded
+from bertjax.models.configs import TASKS, BertConfig
+from bertjax.models.layers import Dense, dropout, layer_norm
+from bertjax.models.pooling import SentencePooling
+from bertjax.models.precision import Precision, dense_product, resolve_precision
+
+
+class ModelOutput(NamedTuple):
+    """The outputs of every task, named as transformers names them; None where a task has none."""
+
+    last_hidden_state: jax.Array | None = None  # [B, T, D]
+    pooler_output: jax.Array | None = None  # [B, D]
+    sentence_embedding: jax.Array | None = None  # [B, D]
+    logits: jax.Array | None = None  # [B, C], [B, T, C], [B, T, V], [B, 2] or [B, M]: by the task
+    start_logits: jax.Array | None = None  # [B, T]
+    end_logits: jax.Array | None = None  # [B, T]
+    prediction_logits: jax.Array | None = None  # [B, T, V]
+    seq_relationship_logits: jax.Array | None = None  # [B, 2]
+    hidden_states: tuple[jax.Array, ...] | None = None  # on request: L + 1 of [B, T, D]
+    attentions: tuple[jax.Array, ...] | None = None  # on request: L of [B, N, T, T]
+
+
+class Context(NamedTuple):
+    """What a head gets: the encoded rows, and how to find a row's sequences in them."""
+
+    config: BertConfig
+    precision: str
+    encoded: Encoded
+    segment_ids: jax.Array  # [B, T]
+    max_segments: int | None  # S; None: rows are not packed, and a row is a sequence
+    has_pooler: bool
+    sentence_pooling: SentencePooling | None
+
+    def dense(self, x: jax.Array, size: int, name: str) -> jax.Array:
+        return Dense(size, self.config, self.precision, name)(x)
+
+    def pooled(self) -> jax.Array:
+        """BERT's pooler: tanh of a dense layer on the first token. [B, D] or [B, S, D]."""
+        x = self.encoded.last_hidden_state
+        if self.max_segments is None:
+            first = x[:, 0]
+        else:
+            first = segments.first_tokens(x, self.segment_ids, self.max_segments)
+        return jnp.tanh(self.dense(first, self.config.hidden_size, "pooler"))
+
+
+def _feature_extraction(context: Context) -> ModelOutput:
+    x = context.encoded.last_hidden_state
+    embedding = None
+    if context.sentence_pooling is not None:
+        embedding = context.sentence_pooling(x, context.segment_ids, context.max_segments or 1)
+        embedding = embedding[:, 0] if context.max_segments is None else embedding
+    return ModelOutput(
+        last_hidden_state=x,
+        pooler_output=context.pooled() if context.has_pooler else None,
+        sentence_embedding=embedding,
+    )
+
+
+def _masked_lm(context: Context) -> jax.Array:
+    """Scores of every word at every token. [B, T, V]."""
+    config = context.config
+    x = context.dense(context.encoded.last_hidden_state, config.hidden_size, "transform")
+    x = layer_norm(Activation(config)(x), config, "transform_norm")
+    if config.tie_word_embeddings:
+        decoder = context.encoded.word_embeddings
+    else:
+        init = hk.initializers.RandomNormal(config.initializer_range)
+        shape = context.encoded.word_embeddings.shape
+        decoder = hk.get_parameter("decoder", shape, x.dtype, init=init)
+    bias = hk.get_parameter("decoder_bias", [config.vocab_size], x.dtype, init=jnp.zeros)
+    scores = dense_product(x.reshape(-1, config.hidden_size), decoder.T, context.precision) + bias
+    return scores.reshape(*x.shape[:2], -1)
+
+
+def _fill_mask(context: Context) -> ModelOutput:
+    return ModelOutput(logits=_masked_lm(context))
+
+
+def _next_sentence(context: Context) -> ModelOutput:
+    return ModelOutput(logits=context.dense(context.pooled(), 2, "seq_relationship"))
+
+
+def _pretraining(context: Context) -> ModelOutput:
+    return ModelOutput(
+        prediction_logits=_masked_lm(context),
+        seq_relationship_logits=context.dense(context.pooled(), 2, "seq_relationship"),
+    )
+
+
+def _text_classification(context: Context) -> ModelOutput:
+    config = context.config
+    pooled = dropout(context.pooled(), config.head_dropout)
+    return ModelOutput(logits=context.dense(pooled, config.num_labels, "classifier"))
+
+
+def _token_classification(context: Context) -> ModelOutput:
+    config = context.config
+    x = dropout(context.encoded.last_hidden_state, config.head_dropout)
+    return ModelOutput(logits=context.dense(x, config.num_labels, "classifier"))
+
+
+def _question_answering(context: Context) -> ModelOutput:
+    scores = context.dense(context.encoded.last_hidden_state, 2, "qa_outputs")  # [B, T, 2]
+    return ModelOutput(start_logits=scores[..., 0], end_logits=scores[..., 1])
+
+
+def _multiple_choice(context: Context) -> ModelOutput:
+    pooled = dropout(context.pooled(), context.config.head_dropout)
+    return ModelOutput(logits=context.dense(pooled, 1, "classifier")[..., 0])  # [B M] or [B M, S]
+
+
+_HEADS: dict[str, Callable[[Context], ModelOutput]] = {
+    "feature-extraction": _feature_extraction,
+    "fill-mask": _fill_mask,
+    "next-sentence-prediction": _next_sentence,
+    "pretraining": _pretraining,
+    "text-classification": _text_classification,
+    "token-classification": _token_classification,
+    "question-answering": _question_answering,
+    "multiple-choice": _multiple_choice,
+}
+
+
+def make_model(
+    config: BertConfig,
+    task: str,
+    precision: Precision = "float32",
+    has_pooler: bool = True,
+    sentence_pooling: SentencePooling | None = None,
+) -> hk.Transformed:
+    """BERT with the head of a task, as `init(rng, input_ids)` and `apply(params, rng, ...)`.
+
+    `apply` takes, besides params and a key (None: no dropout):
+        input_ids: int [B, T]; [B, M, T] for multiple-choice, as are the others then.
+        attention_mask: [B, T], 0 at padding. Default: no padding.
+        token_type_ids: int [B, T]. Default: 0.
+        position_ids: int [B, T]. Default: 0 to T - 1, or from 0 in each packed sequence.
+        segment_ids: int [B, T], instead of attention_mask: 0 at padding, 1..n for the n-th
+            sequence packed in the row. Outputs that are one a row become one a sequence.
+        max_segments: S, the most sequences in a row; static. Default: T.
+        output_hidden_states, output_attentions: static; return these too.
+    and returns a `ModelOutput`.
+
+    Args:
+        has_pooler: whether feature-extraction computes `pooler_output`; the other tasks have a
+            pooler where transformers' have.
+        sentence_pooling: how feature-extraction computes `sentence_embedding`; None: not at all.
+    """
+    if task not in _HEADS:
+        raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")
+    resolved = resolve_precision(precision)
+    head = _HEADS[task]
+
+    def forward(
+        input_ids: jax.Array,
+        attention_mask: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
+        position_ids: jax.Array | None = None,
+        segment_ids: jax.Array | None = None,
+        max_segments: int | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ModelOutput:
+        shape = input_ids.shape
+
+        def rows(x: jax.Array | None) -> jax.Array | None:
+            return None if x is None else jnp.asarray(x, jnp.int32).reshape(-1, shape[-1])
+
+        packed = segment_ids is not None
+        inputs = _inputs(
+            config,
+            jnp.asarray(input_ids, jnp.int32).reshape(-1, shape[-1]),
+            rows(attention_mask),
+            rows(token_type_ids),
+            rows(position_ids),
+            rows(segment_ids),
+        )
+        encoded = BertEncoder(config, resolved)(*inputs)
+        sequences = (max_segments or shape[-1]) if packed else None
+        context = Context(
+            config, resolved, encoded, inputs.segment_ids, sequences, has_pooler, sentence_pooling
+        )
+        output = head(context)
+        if task == "multiple-choice":
+            assert output.logits is not None
+            logits = output.logits.reshape(shape[0], shape[1], -1)  # [B, M, 1 or S]
+            logits = jnp.moveaxis(logits, 1, 2) if packed else logits[..., 0]  # [B, (S,) M]
+            output = output._replace(logits=logits)
+        return output._replace(
+            hidden_states=encoded.hidden_states if output_hidden_states else None,
+            attentions=encoded.attentions if output_attentions else None,
+        )
+
+    return hk.transform(forward)
+
+
+class _Inputs(NamedTuple):
+    input_ids: jax.Array
+    token_type_ids: jax.Array
+    position_ids: jax.Array
+    segment_ids: jax.Array
+
+
+def _inputs(
+    config: BertConfig,
+    input_ids: jax.Array,
+    attention_mask: jax.Array | None,
+    token_type_ids: jax.Array | None,
+    position_ids: jax.Array | None,
+    segment_ids: jax.Array | None,
+) -> _Inputs:
+    """Fill in what the caller left out; all [B, T]."""
+    if attention_mask is not None and segment_ids is not None:
+        raise ValueError("give attention_mask or segment_ids, not both: each says what is padding")
+    length = input_ids.shape[1]
+    if position_ids is None and segment_ids is None:
+        if length > config.max_position_embeddings:
+            raise ValueError(
+                f"input_ids have {length} tokens a row, but the model has positions for "
+                f"{config.max_position_embeddings}: shorten the texts"
+            )
+        position_ids = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), input_ids.shape)
+    if segment_ids is None:
+        segment_ids = (
+            jnp.ones_like(input_ids) if attention_mask is None else jnp.minimum(attention_mask, 1)
+        )
+    if position_ids is None:
+        position_ids = segments.positions(segment_ids)
+    if token_type_ids is None:
+        token_type_ids = jnp.zeros_like(input_ids)
+    return _Inputs(input_ids, token_type_ids, position_ids, segment_ids)

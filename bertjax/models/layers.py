@@ -1,0 +1,71 @@
+"""The small parts of a BERT: dense layer, normalisation, dropout, embeddings."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from bertjax.models.configs import BertConfig
+from bertjax.models.precision import dense_product
+
+
+class Dense(hk.Module):
+    """x [..., D] -> x w + b [..., F]; w [D, F], b [F]."""
+
+    def __init__(self, size: int, config: BertConfig, precision: str, name: str):
+        super().__init__(name=name)
+        self.size = size
+        self.init = hk.initializers.RandomNormal(config.initializer_range)
+        self.precision = precision
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = x.shape[-1]
+        w = hk.get_parameter("w", [width, self.size], x.dtype, init=self.init)
+        b = hk.get_parameter("b", [self.size], x.dtype, init=jnp.zeros)
+        rows = x.reshape(-1, width)  # [n, D]
+        y = dense_product(rows, w, self.precision) + b
+        return y.reshape(*x.shape[:-1], self.size)  # [..., F]
+
+
+def layer_norm(x: jax.Array, config: BertConfig, name: str = "layer_norm") -> jax.Array:
+    """Normalise the last axis, in float32 (Ba et al. 2016)."""
+    return hk.LayerNorm(-1, True, True, eps=config.layer_norm_eps, name=name)(x)
+
+
+def dropout(x: jax.Array, rate: float) -> jax.Array:
+    """Zero each entry with probability `rate` and scale the others up; no key, no dropout.
+
+    One draw of 16 random bits an entry: the rate is rounded to 1/65536 and the scale is that of
+    the rounded rate, so the expectation is exact.
+    """
+    key = hk.maybe_next_rng_key()
+    if key is None or rate == 0.0:
+        return x
+    kept = round((1.0 - rate) * 2**16)  # of 65536 draws
+    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
+    draws = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
+    keep = (draws < jnp.uint32(kept)).reshape(x.shape)
+    return jnp.where(keep, x * (2**16 / kept), 0.0)
+
+
+class Embeddings(hk.Module):
+    """Sum of word, position and token-type embeddings, normalised (Devlin et al. 2018, fig. 2)."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__(name="embeddings")
+        self.config = config
+
+    def __call__(
+        self, input_ids: jax.Array, token_type_ids: jax.Array, position_ids: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Three int [B, T] to [B, T, D]; also the word embeddings [V, D] themselves."""
+        config = self.config
+
+        def table(size: int, name: str) -> hk.Embed:
+            init = hk.initializers.RandomNormal(config.initializer_range)
+            return hk.Embed(size, config.hidden_size, w_init=init, name=name)
+
+        words = table(config.vocab_size, "word_embeddings")
+        x = words(input_ids)
+        x += table(config.type_vocab_size, "token_type_embeddings")(token_type_ids)
+        x += table(config.max_position_embeddings, "position_embeddings")(position_ids)
+        return dropout(layer_norm(x, config), config.hidden_dropout_prob), words.embeddings

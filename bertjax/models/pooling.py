@@ -1,0 +1,26 @@
+"""Sentence embeddings as sentence-transformers computes them (Reimers & Gurevych 2019, §3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from bertjax.models import segments
+
+
+@dataclass(frozen=True)
+class SentencePooling:
+    """How one vector a sequence is made of its tokens' vectors."""
+
+    mode: Literal["mean", "cls"]  # mean of all real tokens, or the first token
+    normalize: bool  # to length 1
+
+    def __call__(self, x: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:
+        """x [B, T, D], segment_ids [B, T] -> [B, S, D]."""
+        pool = segments.mean_tokens if self.mode == "mean" else segments.first_tokens
+        pooled = pool(x, segment_ids, max_segments)
+        if not self.normalize:
+            return pooled
+        length = jnp.linalg.norm(pooled, axis=-1, keepdims=True)
+        return pooled / jnp.maximum(length, 1e-12)

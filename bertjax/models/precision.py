@@ -1,0 +1,141 @@
+"""Products of two arrays, in float32 or with bfloat16 operands: the one place that decides it.
+
+`float32` is float32 throughout, also on devices that would shorten it (TF32, TPU).
+`bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too;
+everything between products stays float32.
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Precision = Literal["float32", "bfloat16", "auto"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
+
+
+def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
+    """`auto` becomes bfloat16 where the default device multiplies it natively, else float32."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return precision
+    return "bfloat16" if _multiplies_bfloat16(jax.devices()[0]) else "float32"
+
+
+def _multiplies_bfloat16(device: jax.Device) -> bool:
+    if device.platform == "tpu":
+        return True
+    if device.platform == "gpu":  # sm80, Ampere, is the first
+        return float(getattr(device, "compute_capability", 0)) >= 8.0
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def dense_product(x: jax.Array, w: jax.Array, precision: str) -> jax.Array:
+    """x w [n, f] float32 from x [n, d] and w [d, f], both float32."""
+    if precision == "bfloat16":
+        return _dense_short(x, w)
+    return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST)
+
+
+def head_product(spec: str, a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
+    """`jnp.einsum(spec, a, b)` to float32, for the products within attention heads.
+
+    Every index of `spec` stands in two of its three terms, or in all three (batch indices), so
+    that each gradient is again such a product.
+    """
+    if precision == "bfloat16":
+        return _head_short(spec, a, b)
+    return jnp.einsum(spec, a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+# The derivative of a short product that JAX derives converts its operands back to float32, which
+# is the slow path; so both are written here.
+@jax.custom_vjp
+def _dense_short(x: jax.Array, w: jax.Array) -> jax.Array:
+    return _dot(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16))
+
+
+def _dense_forward(x, w):
+    x, w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
+    return _dot(x, w), (x, w)
+
+
+def _dense_backward(saved, g):
+    x, w = saved
+    g = g.astype(jnp.bfloat16)
+    return _dot(g, w.T), _weight_gradient(x, g)
+
+
+_dense_short.defvjp(_dense_forward, _dense_backward)
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, preferred_element_type=jnp.float32)
+
+
+def _weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
+    """x^T g [d, f] from x [n, d] and g [n, f], both bfloat16.
+
+    XLA's CPU backend leaves its fast product, or refuses the types, when the left operand is
+    transposed, and folds a plain transpose into the product. One through three dimensions it
+    carries out; rows of zeros make these three.
+    """
+    blocks, block = 8, -(-max(len(x), 16) // 8)
+    padding = ((0, blocks * block - len(x)), (0, 0))
+    x, g = jnp.pad(x, padding), jnp.pad(g, padding)
+    turned = x.reshape(blocks, block, -1).transpose(2, 0, 1).reshape(x.shape[1], -1)
+    return _dot(turned, g)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _head_short(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    return _contract(spec, a.astype(jnp.bfloat16), b.astype(jnp.bfloat16))
+
+
+def _head_forward(spec, a, b):
+    a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+    return _contract(spec, a, b), (a, b)
+
+
+def _head_backward(spec, saved, g):
+    a, b = saved
+    g = g.astype(jnp.bfloat16)
+    terms, out = spec.split("->")
+    left, right = terms.split(",")
+    return _contract(f"{out},{right}->{left}", g, b), _contract(f"{left},{out}->{right}", a, g)
+
+
+_head_short.defvjp(_head_forward, _head_backward)
+
+
+def _contract(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    """An einsum with the operand on the left that XLA's CPU backend wants there.
+
+    That is one whose contracted index comes last; failing that, one whose batch indices do not
+    come first, since it is copied into the right order anyway. `jnp.einsum` does not let us choose.
+    """
+    terms, out = spec.split("->")
+    left, right = terms.split(",")
+    summed = next(i for i in left if i not in out)
+    batch = [i for i in left if i in right and i in out]
+
+    def fits(term: str) -> bool:
+        return term[-1] == summed or [*term[: len(batch)]] != batch
+
+    if not fits(left) and fits(right):
+        left, right, a, b = right, left, b, a
+    dimensions = (
+        ((left.index(summed),), (right.index(summed),)),
+        (tuple(left.index(i) for i in batch), tuple(right.index(i) for i in batch)),
+    )
+    result = jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
+    free = [i for i in left + right if i not in batch and i != summed]
+    order = [*batch, *free]
+    return result.transpose([order.index(i) for i in out])

@@ -1,0 +1,127 @@
+"""Texts -> probabilities, from a run folder or any Hugging Face folder with a trained head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bertjax.checkpoints.folder import Checkpoint, load
+from bertjax.checkpoints.run_file import RunFile, read_run_file
+from bertjax.data.cleaning import clean_texts
+from bertjax.data.ladder import ladder_batches
+from bertjax.data.tokens import Tokens, tokenize
+from bertjax.errors import UserError
+from bertjax.models.configs import BertConfig
+from bertjax.models.precision import Precision
+
+
+class Prediction(TypedDict):
+    """What is predicted of one text."""
+
+    label: str  # the most probable class; of a multi-label model too
+    score: float  # its probability
+    probabilities: dict[str, float]  # of every class; a regression's values
+    truncated: bool  # whether the text was longer than the model reads
+
+
+class Predictor:
+    """A text classifier that is ready to be called.
+
+    Args:
+        checkpoint: of the task text-classification.
+        run: how texts are prepared.
+
+    Raises:
+        UserError: the checkpoint has no trained head.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, run: RunFile | None = None):
+        if checkpoint.report.missing:
+            raise UserError(
+                f"{checkpoint.folder} has no trained head for {checkpoint.task} "
+                f"({checkpoint.report}): fine-tune it first with `bertjax finetune`"
+            )
+        self.checkpoint = checkpoint
+        self.run = run or RunFile()
+        self._forward = jax.jit(_forward(checkpoint, self.run.temperature))
+
+    @classmethod
+    def load(cls, folder: str | Path, precision: Precision = "float32") -> "Predictor":
+        """The predictor of a run folder, or of a checkpoint by any name that `load` takes.
+
+        Raises:
+            UserError: there is no such folder, or it is not a text classifier's.
+        """
+        checkpoint = load(folder, "text-classification", precision=precision)
+        return cls(checkpoint, read_run_file(checkpoint.folder))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The C classes, in the order of the columns of `probabilities`."""
+        return self.checkpoint.labels
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text that are read."""
+        most = self.checkpoint.config.max_position_embeddings
+        return min(self.run.max_length or most, most)
+
+    def __call__(self, texts: Sequence[str]) -> list[Prediction]:
+        """A prediction a text, in their order."""
+        tokens = self._tokenize(texts)
+        return [
+            {
+                "label": self.labels[int(row.argmax())],
+                "score": float(row.max()),
+                "probabilities": dict(zip(self.labels, row.tolist(), strict=True)),
+                "truncated": bool(truncated),
+            }
+            for row, truncated in zip(self._probabilities(tokens), tokens.truncated, strict=True)
+        ]
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """[N, C] float32: softmax, sigmoid (multi-label), or the values of a regression."""
+        return self._probabilities(self._tokenize(texts))
+
+    def _tokenize(self, texts: Sequence[str]) -> Tokens:
+        if isinstance(texts, str):
+            raise UserError("give a list of texts, not one text: predictor([text])")
+        if self.run.clean:
+            texts = clean_texts(texts)
+        return tokenize(self.checkpoint.tokenizer, texts, self.max_length)
+
+    def _probabilities(self, tokens: Tokens) -> np.ndarray:
+        result = np.zeros((len(tokens.ids), len(self.labels)), np.float32)
+        pad = self.checkpoint.config.pad_token_id or 0
+        params = self.checkpoint.params
+        # All batches are dispatched before the first is waited for.
+        done = [
+            (texts, self._forward(params, batch["input_ids"], batch["attention_mask"]))
+            for texts, batch in ladder_batches(tokens.ids, self.max_length, pad_token_id=pad)
+        ]
+        for texts, values in done:
+            result[texts] = np.asarray(values)[: len(texts)]
+        return result
+
+
+def _forward(checkpoint: Checkpoint, temperature: float):
+    def forward(params, input_ids: jax.Array, attention_mask: jax.Array) -> jax.Array:
+        """Two int [B, T] -> [B, C]."""
+        output = checkpoint.model.apply(params, None, input_ids, attention_mask)
+        return to_probabilities(output.logits / temperature, checkpoint.config)
+
+    return forward
+
+
+def to_probabilities(logits: jax.Array, config: BertConfig) -> jax.Array:
+    """What the logits [..., C] of a text classifier mean, by its problem type."""
+    match config.resolved_problem_type:
+        case "multi_label_classification":
+            return jax.nn.sigmoid(logits)
+        case "regression":
+            return logits
+        case _:
+            return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)

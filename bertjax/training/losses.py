@@ -1,0 +1,81 @@
+"""Losses as (sum, count), so that devices and half batches add up to the whole exactly.
+
+A loss is a function (params, key, batch) -> Sums. The keys of a batch: `input_ids` [R, T],
+`segment_ids` [R, T], `labels` and `weights` [R, S] (multi-label: labels [R, S, C]), where R rows of
+T tokens hold at most S sequences each, of C classes; a weight of 0 marks an absent sequence.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Batch = Mapping[str, jax.Array]
+
+
+class Sums(NamedTuple):
+    """What is added over devices and accumulation steps, and divided once."""
+
+    loss: jax.Array  # sum of weight x loss
+    count: jax.Array  # sum of weights
+
+
+class Loss(Protocol):
+    """A loss to be minimised; the key is for dropout, None for none."""
+
+    def __call__(self, params, key: jax.Array | None, batch: Batch) -> Sums: ...
+
+
+def example_losses(
+    logits: jax.Array, labels: jax.Array, problem_type: str, label_smoothing: float = 0.0
+) -> jax.Array:
+    """The loss of each example. logits [..., C] float32 -> [...].
+
+    single_label_classification: cross entropy, labels int [...]; smoothing as in Szegedy et al.
+    2015, §7. multi_label_classification: binary cross entropy, mean over the classes, labels
+    [..., C] of 0 and 1. regression: squared error, mean over the C targets, labels [..., C], or
+    [...] if C is 1.
+    """
+    if problem_type == "single_label_classification":
+        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+        return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, label_smoothing))
+    labels = labels.reshape(logits.shape).astype(logits.dtype)
+    if problem_type == "multi_label_classification":
+        return optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
+    if problem_type == "regression":
+        return jnp.square(logits - labels).mean(axis=-1)
+    raise ValueError(f"problem_type {problem_type!r} has no loss")
+
+
+def classification_loss(
+    apply: Callable,
+    problem_type: str = "single_label_classification",
+    class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+) -> Loss:
+    """The loss of text classification over packed rows.
+
+    Args:
+        apply: `apply` of a text-classification model.
+        class_weights: C factors on the weight of an example, by its class; an example counts with
+            its weight in the mean as well, as in torch's CrossEntropyLoss.
+    """
+    factors = None if class_weights is None else jnp.asarray(class_weights, jnp.float32)
+
+    def loss(params, key: jax.Array | None, batch: Batch) -> Sums:
+        labels, weights = batch["labels"], batch["weights"]  # [R, S]
+        output = apply(
+            params,
+            key,
+            batch["input_ids"],
+            segment_ids=batch["segment_ids"],
+            max_segments=weights.shape[1],
+        )
+        losses = example_losses(output.logits, labels, problem_type, label_smoothing)  # [R, S]
+        if factors is not None:
+            weights = weights * factors[labels]
+        return Sums((losses * weights).sum(), weights.sum())
+
+    return loss

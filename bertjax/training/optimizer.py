@@ -1,0 +1,58 @@
+"""AdamW with warm-up, decay of the learning rate, a decay mask and clipping."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+from flax import traverse_util
+
+# Biases, norms and learned activations are not decayed (Devlin et al. 2018, appendix A.2, as in
+# its published code).
+DECAYED = ("w", "embeddings", "decoder")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Settings of the optimizer, with the defaults of BERT fine-tuning."""
+
+    learning_rate: float = 2e-4  # at its highest
+    warmup: float = 0.1  # share of the steps in which it rises from 0
+    decay: Literal["linear", "cosine"] = "linear"  # to 0 at the last step
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0  # of the global gradient; 0: no clipping
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+
+def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: a linear rise, then a linear or cosine fall to 0 at `steps`."""
+    peak, warm = config.learning_rate, int(config.warmup * steps)
+    rest = max(steps - warm, 1)
+    if config.decay == "cosine":
+        fall = optax.cosine_decay_schedule(peak, rest)
+    else:
+        fall = optax.linear_schedule(peak, 0.0, rest)
+    # The first step uses a rate above 0: a step at rate 0 would teach nothing.
+    rise = optax.linear_schedule(peak / (warm + 1), peak, max(warm, 1))
+    return optax.join_schedules([rise, fall], [warm]) if warm else fall
+
+
+def decay_mask(params):
+    """True where weight decay applies, by the name of the parameter."""
+    return traverse_util.path_aware_map(lambda path, _: path[-1] in DECAYED, params)
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2017) for a run of `steps` updates."""
+    adamw = optax.adamw(
+        learning_rate_schedule(config, steps),
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=decay_mask,
+    )
+    if not config.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)

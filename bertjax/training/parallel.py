@@ -1,0 +1,102 @@
+"""One step on many devices: the same function under jit, pmap or a mesh.
+
+A runner places a state, runs the step, and gives the parameters back. The batch is split by rows
+over the devices; parameters are copied to each.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax.training.losses import Batch, Loss
+from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_step
+
+Parallel = Literal["jit", "pmap", "mesh"]
+AXIS = "data"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a step runs on this machine's devices."""
+
+    devices: int  # the rows of a batch must be a multiple of it
+    place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
+    step: TrainStep  # compiled; uses its state up
+    collect: Callable[[Any], Any]  # any part of a placed state, as arrays on one device
+
+
+def make_runner(
+    parallel: Parallel,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    accumulation: int = 1,
+) -> Runner:
+    """The runner of a kind: `jit` on the default device, `pmap` or `mesh` on all local ones.
+
+    Dropout draws the same bits under `jit` and `mesh`; under `pmap` each device draws its own.
+    """
+    if parallel == "jit":
+        return jit_runner(make_train_step(loss, optimizer, accumulation))
+    if parallel == "pmap":
+        return pmap_runner(make_train_step(loss, optimizer, accumulation, axis_name=AXIS))
+    if parallel == "mesh":
+        return mesh_runner(make_train_step(loss, optimizer, accumulation))
+    raise ValueError(f"parallel {parallel!r} is not one of jit, pmap, mesh")
+
+
+def jit_runner(step: TrainStep) -> Runner:
+    """One device."""
+    # The step uses its state up, so it must own it: the caller keeps the original.
+    return Runner(1, _copy, jax.jit(step, donate_argnums=0), lambda part: part)
+
+
+def pmap_runner(step: TrainStep) -> Runner:
+    """A copy of the state a device; the step was made with `axis_name=AXIS`."""
+    count = jax.local_device_count()
+    mapped = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
+    stacked = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
+
+    def place(state: TrainState) -> TrainState:
+        copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
+        return jax.device_put(copies, stacked)
+
+    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), dict(batch))
+        state, metrics = mapped(state, split)
+        return state, collect(metrics)
+
+    def collect(part):
+        return jax.tree.map(lambda x: x[0], part)
+
+    return Runner(count, place, run, collect)
+
+
+def mesh_runner(step: TrainStep, mesh: Mesh | None = None) -> Runner:
+    """A mesh of all devices, over which the compiler splits the step as the batch is split."""
+    mesh = mesh or Mesh(np.array(jax.devices()), (AXIS,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec(AXIS))
+    compiled = jax.jit(
+        step, in_shardings=(replicated, split), out_shardings=replicated, donate_argnums=0
+    )
+
+    def place(state: TrainState) -> TrainState:
+        return jax.device_put(_copy(state), replicated)
+
+    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return compiled(state, jax.device_put(dict(batch), split))
+
+    def collect(part):
+        return jax.device_put(part, mesh.devices.flat[0])
+
+    return Runner(mesh.size, place, run, collect)
+
+
+def _copy(tree):
+    return jax.tree.map(jnp.copy, tree)

@@ -1,0 +1,48 @@
+"""The progress bar of a training: loss, tokens a second, time left."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar on standard error that counts steps; a line an epoch stays above it.
+
+    Args:
+        total: steps of the whole run.
+    """
+
+    def __init__(self, total: int):
+        self.total = total
+        self._bar: tqdm | None = None
+        self._tokens = 0
+        self._since = 0.0
+
+    def start(self, done: int) -> None:
+        """Show the bar, with the steps that a resumed run has done already."""
+        self._bar = tqdm(total=self.total, initial=done, desc="training", unit="step")
+
+    def step(self, tokens: int, loss: float | None) -> None:
+        """Count a step of so many real tokens; `loss` where it is known."""
+        assert self._bar is not None
+        if not self._since:  # the first step compiles, so the rate begins after it
+            self._since = time.perf_counter()
+        else:
+            self._tokens += tokens
+        if loss is not None:
+            seconds = time.perf_counter() - self._since
+            rate = self._tokens / seconds if seconds else 0.0
+            self._bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
+        self._bar.update()
+
+    def epoch(self, record: dict[str, float]) -> None:
+        """A line with the figures of an epoch."""
+        assert self._bar is not None
+        figures = ", ".join(f"{k} {v:.4f}" for k, v in record.items() if k != "epoch")
+        # Beside the bar, so that standard output holds results alone.
+        self._bar.write(f"epoch {record['epoch']:.0f}: {figures}", file=sys.stderr)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

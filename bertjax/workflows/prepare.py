@@ -1,0 +1,107 @@
+"""The first half of a fine-tuning: from DATA to rows that are split, encoded and tokenized."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertjax.data.cleaning import clean_texts
+from bertjax.data.labels import classes_of, encode_labels
+from bertjax.data.sources import Table, read_table
+from bertjax.data.splits import split_rows
+from bertjax.data.tokens import tokenize
+from bertjax.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class LabelledTable:
+    """A table with a label in every row, and which rows serve for what."""
+
+    table: Table
+    labels: list[str]  # [N]
+    classes: tuple[str, ...]
+    train: np.ndarray  # indices of rows
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class TokenizedRows:
+    """Rows as the model reads them."""
+
+    ids: list[np.ndarray]  # N arrays [T_n] int32
+    labels: np.ndarray  # [N] int32
+    truncated: int  # rows that were longer than the model reads
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(ids) for ids in self.ids])
+
+
+def read_labelled(
+    data: str,
+    text: Sequence[str],
+    label: str,
+    test_size: float,
+    validation_size: float,
+    seed: int,
+) -> LabelledTable:
+    """Read a table and split it by class: test rows first, validation rows from what is left.
+
+    Args:
+        test_size, validation_size: shares of all rows; 0: no such rows.
+
+    Raises:
+        UserError: see `read_table`, `classes_of` and `split_rows`.
+    """
+    if test_size + validation_size >= 1:
+        raise UserError(
+            f"test_size {test_size} and validation_size {validation_size} leave no row to train on"
+        )
+    table = read_table(data, text, label)
+    labels = table.labels or []
+    classes = classes_of(labels)
+    train, test = np.arange(len(labels)), np.arange(0)
+    if test_size:
+        train, test = split_rows(labels, test_size, seed)
+    validation = np.arange(0)
+    if validation_size:
+        left = [labels[i] for i in train]
+        kept, held_out = split_rows(left, validation_size / (1 - test_size), seed)
+        train, validation = train[kept], train[held_out]
+    return LabelledTable(table, labels, classes, train, validation, test)
+
+
+def tokenize_rows(
+    labelled: LabelledTable,
+    rows: np.ndarray,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    clean: bool,
+) -> TokenizedRows:
+    """The rows of these indices, cleaned first if `clean`."""
+    texts = [labelled.table.texts[i] for i in rows]
+    tokens = tokenize(tokenizer, clean_texts(texts) if clean else texts, max_length)
+    labels = encode_labels([labelled.labels[i] for i in rows], labelled.classes)
+    return TokenizedRows(tokens.ids, labels, int(tokens.truncated.sum()))
+
+
+def describe(labelled: LabelledTable, train: TokenizedRows, source: str) -> dict[str, Any]:
+    """The facts on the data that a run folder keeps."""
+    counts = {name: labelled.labels.count(name) for name in labelled.classes}
+    return {
+        "source": source,
+        "fingerprint": labelled.table.fingerprint,
+        "rows": len(labelled.labels),
+        "dropped_without_label": labelled.table.dropped,
+        "train_rows": len(labelled.train),
+        "validation_rows": len(labelled.validation),
+        "test_rows": len(labelled.test),
+        "classes": counts,
+        "train_tokens": int(train.lengths.sum()),
+        "train_truncated": train.truncated,
+    }

@@ -1,0 +1,94 @@
+import io
+
+import pandas as pd
+import pytest
+
+from bertjax.data.formats import read_file
+from bertjax.errors import UserError
+
+
+def read(content: str | bytes, suffix: str) -> pd.DataFrame:
+    content = content.encode() if isinstance(content, str) else content
+    return read_file(io.BytesIO(content), suffix, f"table{suffix}")
+
+
+def message(content: str | bytes, suffix: str) -> str:
+    with pytest.raises(UserError) as error:
+        read(content, suffix)
+    text = str(error.value)
+    assert text.startswith(f"table{suffix}")
+    assert "\n" not in text
+    return text
+
+
+def test_csv_cells_stay_text_and_only_the_empty_one_is_missing():
+    frame = read("text\nNA\nnull\nnan\n007\n1.50\nTrue\n''\n", ".csv")
+    assert frame["text"].tolist() == ["NA", "null", "nan", "007", "1.50", "True", "''"]
+    assert read('text,label\n"",a\n', ".csv")["text"].isna().tolist() == [True]
+
+
+def test_csv_quotes_hold_separators_and_line_breaks():
+    frame = read('text,label\n"one, ""two""\nthree",a\n', ".csv")
+    assert frame["text"].tolist() == ['one, "two"\nthree']
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column():
+    assert read(b"\xef\xbb\xbftext,label\na,b\n", ".csv").columns.tolist() == ["text", "label"]
+
+
+def test_a_suffix_may_be_in_capitals():
+    assert read("text\na\n", ".CSV")["text"].tolist() == ["a"]
+
+
+def test_tsv():
+    frame = read("text\tlabel\na, b\t1\n", ".tsv")
+    assert frame.to_dict("list") == {"text": ["a, b"], "label": ["1"]}
+
+
+def test_control_characters_emoji_and_other_scripts_survive():
+    text = "a\x00b\x07\x1b \u200b👩‍🚀 \u202eעברית हिन्दी 漢字"  # noqa: RUF001
+    assert read(f"text,label\n{text},a\n", ".csv")["text"].tolist() == [text]
+
+
+def test_jsonl_values_keep_their_types_and_blank_lines_do_not_count():
+    frame = read('{"t": "2020-01-01", "n": 3}\n\n{"t": "0012", "n": null}\n', ".jsonl")
+    assert frame["t"].tolist() == ["2020-01-01", "0012"]
+    assert frame["n"].tolist() == [3, None]
+    assert isinstance(frame["n"][0], int)
+
+
+def test_parquet():
+    file = io.BytesIO()
+    frame = pd.DataFrame({"text": ["a", None], "label": [1, 2]})
+    frame.to_parquet(file)
+    pd.testing.assert_frame_equal(read(file.getvalue(), ".parquet"), frame)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_an_empty_file_is_an_error(suffix):
+    assert "is empty" in message("", suffix)
+
+
+@pytest.mark.parametrize(("content", "suffix"), [("text,label\n", ".csv"), ("a\tb\n", ".tsv")])
+def test_a_file_with_only_a_header_is_an_error(content, suffix):
+    assert "a header but no rows" in message(content, suffix)
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix", "reason"),
+    [
+        ("\n\n", ".csv", "No columns to parse"),
+        ("a,b\n1,2\n1,2,3\n", ".csv", "Expected 2 fields in line 3, saw 3"),
+        ("a,b\n1,2,3\n4,5,6\n", ".csv", "more fields than its header, which names 2"),
+        ('a,b\n"1,2\n', ".csv", "EOF inside string"),
+        (b"text\n\xff\xfe\n", ".csv", "can't decode byte 0xff"),
+        ('{"a": 1}\n{"a": \n', ".jsonl", "line 2: Expecting value"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', ".jsonl", "line 2: 'utf-8' codec"),
+        ('{"a": 1}\n\n[1]\n', ".jsonl", "line 3 is not an object"),
+        ("text,label\na,b\n", ".parquet", "Parquet"),
+    ],
+)
+def test_a_malformed_file_is_an_error_that_says_what_is_wrong(content, suffix, reason):
+    text = message(content, suffix)
+    assert f"is not a well-formed {suffix}" in text
+    assert reason in text

