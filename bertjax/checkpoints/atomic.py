@@ -29,17 +29,33 @@ def new_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         UserError: `folder` exists and `overwrite` is not set, or cannot be written.
     """
     refuse_existing(folder, overwrite)
+    folder = folder.resolve()  # `.` and `..` have no name to take; a link stays a link
+    scratch = _make_scratch(folder)
+    content, replaced = scratch / folder.name, scratch / f"{folder.name}.replaced"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    try:
-        content = scratch / folder.name
         content.mkdir()
         yield content
-        if folder.exists():
-            os.replace(folder, scratch / "replaced")
-        os.replace(content, folder)
+        try:
+            if folder.exists():
+                os.replace(folder, replaced)
+            os.replace(content, folder)
+        except BaseException:
+            if replaced.exists():
+                os.replace(replaced, folder)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _make_scratch(folder: Path) -> Path:
+    """An empty folder beside `folder`, and the folders above it."""
+    parent = folder.parent
+    if parent.exists() and not parent.is_dir():
+        raise UserError(f"cannot write {folder}: {parent} is a file, expected a folder")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
+    except OSError as error:
+        raise UserError(f"cannot write to {parent}: {error.strerror}") from error

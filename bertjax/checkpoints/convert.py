@@ -1,10 +1,8 @@
 """Tensors of a checkpoint <-> parameters of a model: strict, with one report of four lists."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -26,14 +24,14 @@ class Report:
     """What became of every tensor, by its checkpoint name."""
 
     loaded: tuple[str, ...]
-    missing: tuple[str, ...]  # not in the file: initialised from the seed
+    missing: tuple[str, ...]  # not in the file, or there for other labels: from the seed
     unexpected: tuple[str, ...]  # in the file, but not in the model: left there
     mismatched: tuple[str, ...]  # of another shape than the model's: initialised from the seed
 
     def __str__(self) -> str:
         lines = [f"loaded {len(self.loaded)} tensors"]
         for title, names in (
-            ("initialised from the seed (not in the checkpoint)", self.missing),
+            ("initialised from the seed", self.missing),
             ("not used (not in the model)", self.unexpected),
             ("initialised from the seed (of another shape in the checkpoint)", self.mismatched),
         ):
@@ -84,7 +82,7 @@ def read_params(
     Raises:
         UserError: a list but the first has a name that is not allowed.
     """
-    shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
+    shapes = jax.eval_shape(model.init, jax.eval_shape(jax.random.key, 0), dummy)
     stored = dict(canonical_names(reader.names()))
     sources, missing, mismatched, used = {}, [], [], set()
     for row in rows:
@@ -149,17 +147,12 @@ def _refuse(
 
 def _read(reader: TensorReader, sources: Mapping[Row, str], param_dtype: str) -> Params:
     """Read tensor by tensor, so that the memory needed is the parameters' and little more."""
-
-    def read(row: Row) -> jax.Array:
-        tensor = reader.read(sources[row])
-        if row.transposed:
-            tensor = tensor.T
-        return jnp.asarray(np.ascontiguousarray(tensor, dtype=jnp.dtype(param_dtype)))
-
     params: Params = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, array in zip(sources, pool.map(read, sources), strict=True):
-            params.setdefault(row.module, {})[row.param] = array
+    for row, name in sources.items():
+        tensor = reader.read(name).astype(jnp.dtype(param_dtype), copy=False)
+        # A transposed view: the runtime brings it into order on its one copy, faster than numpy.
+        array = jax.device_put(tensor.T if row.transposed else tensor)
+        params.setdefault(row.module, {})[row.param] = array
     return params
 
 

@@ -15,20 +15,17 @@ from bertjax.checkpoints.atomic import new_folder
 from bertjax.checkpoints.convert import Params, Report, read_params, write_tensors
 from bertjax.checkpoints.files import open_tensors
 from bertjax.checkpoints.names import ARCHITECTURES, Row, canonical_names, encoder_rows, head_rows
-from bertjax.checkpoints.resolve import resolve
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.checkpoints.safetensors_files import write_safetensors
 from bertjax.checkpoints.sentence import read_pooling, write_pooling
 from bertjax.data.tokens import load_tokenizer
 from bertjax.errors import UserError
-from bertjax.models.configs import TASKS, BertConfig
+from bertjax.models.configs import TASKS, BertConfig, Precision
 from bertjax.models.heads import make_model
 from bertjax.models.pooling import SentencePooling
-from bertjax.models.precision import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-DEFAULT_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)

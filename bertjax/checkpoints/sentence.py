@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from bertjax.errors import UserError
 from bertjax.models.pooling import SentencePooling
 
-_MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+Mode = Literal["mean", "cls"]
+_MODES: dict[str, Mode] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 def read_pooling(folder: Path) -> SentencePooling | None:
@@ -35,19 +37,19 @@ def read_pooling(folder: Path) -> SentencePooling | None:
     return SentencePooling(mode, normalize)
 
 
-def _pooling_mode(path: Path):
+def _pooling_mode(path: Path) -> Mode:
     config = json.loads(path.read_text(encoding="utf-8"))
     if "pooling_mode" in config:  # newer folders name the mode
-        chosen = [config["pooling_mode"]]
+        chosen = [str(config["pooling_mode"])]
     else:
-        chosen = [k for k, on in config.items() if k.startswith("pooling_mode_") and on]
-    modes = [_MODES.get(name, name) for name in chosen]
-    if len(modes) != 1 or modes[0] not in _MODES.values():
-        raise UserError(
-            f"{path} asks for the pooling {', '.join(modes) or 'none'}: only one of mean and cls "
-            "is supported"
-        )
-    return modes[0]
+        chosen = [name for name, on in config.items() if name.startswith("pooling_mode_") and on]
+    for name, mode in _MODES.items():
+        if chosen in ([name], [mode]):
+            return mode
+    raise UserError(
+        f"{path} asks for the pooling {', '.join(chosen) or 'none'}: only one of mean and cls is "
+        "supported"
+    )
 
 
 def write_pooling(folder: Path, pooling: SentencePooling, width: int) -> None:

@@ -1,6 +1,9 @@
-"""The file formats of tables: .csv, .tsv, .jsonl and .parquet -> DataFrame."""
+"""The file formats of tables: .csv, .tsv, .jsonl and .parquet <-> DataFrame."""
 
 import json
+import os
+import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from bertjax.errors import UserError
@@ -82,4 +85,39 @@ READERS = {
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
+}
+
+
+def check_writable(path: Path, overwrite: bool) -> None:
+    """Raise a UserError if `write_file` could not write here."""
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(
+            f"cannot write {path}: expected a name that ends in {', '.join(WRITERS)}; found the "
+            f"suffix {path.suffix!r}"
+        )
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already: choose another name or pass --overwrite")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {path.absolute().parent} to write {path.name} into")
+
+
+def write_file(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a table in the format of the suffix; the file appears whole or not at all."""
+    handle, scratch = tempfile.mkstemp(dir=path.absolute().parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        WRITERS[path.suffix.lower()](frame, scratch)
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+WRITERS = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+    ".jsonl": lambda frame, path: frame.to_json(
+        path, orient="records", lines=True, force_ascii=False
+    ),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
 }

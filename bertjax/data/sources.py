@@ -53,13 +53,8 @@ def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table
     """
     columns = [text] if isinstance(text, str) else list(text)
     frame = read_frame(data)
-    absent = [name for name in (*columns, label) if name is not None and name not in frame.columns]
-    if absent or not columns:
-        problem = f"has no column {quoted(absent)}" if absent else "needs at least one text column"
-        raise UserError(f"{data} {problem}; its columns are {quoted(map(str, frame.columns))}")
-
-    parts = [_cells(frame, name) for name in columns]
-    texts = [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+    texts = text_of(frame, columns, data)
+    _check_columns(frame, [] if label is None else [label], data)
     if label is None:
         return Table(texts, None, 0, _fingerprint(texts, None))
 
@@ -68,6 +63,26 @@ def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table
         raise UserError(f"{data}: every row of the label column {label!r} is empty; name another")
     texts, labels = [pair[0] for pair in rows], [pair[1] for pair in rows]
     return Table(texts, labels, len(frame) - len(rows), _fingerprint(texts, labels))
+
+
+def text_of(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> list[str]:
+    """The text of each row: its `columns`, joined by a space; missing text is empty.
+
+    Raises:
+      UserError: a column is not there; the message lists those that are.
+    """
+    _check_columns(frame, columns, name)
+    parts = [_cells(frame, column) for column in columns]
+    return [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+
+
+def _check_columns(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise UserError(
+            f"{name} has no column {quoted(absent)}; its columns are "
+            f"{quoted(map(str, frame.columns))}"
+        )
 
 
 def read_frame(data: str) -> "pd.DataFrame":

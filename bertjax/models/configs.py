@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bertjax.errors import UserError
-from bertjax.models.activations import ACTIVATIONS
 
 TASKS = (
     "feature-extraction",
@@ -22,6 +21,9 @@ PROBLEM_TYPES = (
     "multi_label_classification",
     "regression",
 )
+
+Precision = Literal["float32", "bfloat16", "auto"]  # of matrix products
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 # Fields that change the numbers in a way that this library does not compute, with the values
 # that change nothing. Ignoring one of them would give wrong numbers in silence.
@@ -62,11 +64,14 @@ class BertConfig:
     other: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_values()
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                 f"{self.num_attention_heads}: the config does not describe a BERT"
             )
+        from bertjax.models.activations import ACTIVATIONS  # imports jax: not at the top
+
         if self.hidden_act not in ACTIVATIONS:
             raise UserError(
                 f"hidden_act {self.hidden_act!r} is not one of {', '.join(sorted(ACTIVATIONS))}"
@@ -75,6 +80,23 @@ class BertConfig:
             raise UserError(
                 f"problem_type {self.problem_type!r} is not one of {', '.join(PROBLEM_TYPES)}"
             )
+
+    def _check_values(self) -> None:
+        """Refuse a field of a wrong type, a size below 1 and a rate outside of 0 to 1."""
+        for entry in fields(self):
+            value, kind = getattr(self, entry.name), entry.type
+            if entry.name in ("id2label", "other"):
+                continue
+            if kind in (float, float | None):
+                kind = kind | int
+            if not isinstance(value, kind):  # pyright: ignore[reportArgumentType]
+                expected = getattr(entry.type, "__name__", str(entry.type))
+                raise UserError(f"config field {entry.name} is {value!r}, expected {expected}")
+            least = 0 if entry.name == "num_hidden_layers" else 1
+            if entry.type is int and value < least:
+                raise UserError(f"config field {entry.name} is {value}, expected at least {least}")
+            if "dropout" in entry.name and value is not None and not 0 <= value <= 1:
+                raise UserError(f"config field {entry.name} is {value}, expected 0 to 1")
 
     @property
     def num_labels(self) -> int:
@@ -136,7 +158,13 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Labels by class index, from `id2label` or a bare `num_labels`."""
     id2label = values.get("id2label")
     if id2label:
-        by_index = {int(i): str(label) for i, label in id2label.items()}
+        try:
+            by_index = {int(i): str(label) for i, label in id2label.items()}
+        except (AttributeError, TypeError, ValueError):
+            raise UserError(
+                f"config field id2label is {id2label!r}, expected the name of each class by its "
+                "index, such as {'0': 'no', '1': 'yes'}"
+            ) from None
         if sorted(by_index) != list(range(len(by_index))):
             raise UserError(
                 f"config field id2label has the indices {sorted(by_index)}, expected "
@@ -144,5 +172,7 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
             )
         return tuple(by_index[i] for i in range(len(by_index)))
     if "num_labels" in values:
-        return tuple(f"LABEL_{i}" for i in range(int(values["num_labels"])))
+        if not isinstance(values["num_labels"], int):
+            raise UserError(f"config field num_labels is {values['num_labels']!r}, expected int")
+        return tuple(f"LABEL_{i}" for i in range(values["num_labels"]))
     return None

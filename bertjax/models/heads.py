@@ -16,10 +16,10 @@ import jax.numpy as jnp
 
 from bertjax.models import segments
 from bertjax.models.bert import Activation, BertEncoder, Encoded
-from bertjax.models.configs import TASKS, BertConfig
+from bertjax.models.configs import TASKS, BertConfig, Precision
 from bertjax.models.layers import Dense, dropout, layer_norm
 from bertjax.models.pooling import SentencePooling
-from bertjax.models.precision import Precision, dense_product, resolve_precision
+from bertjax.models.precision import resolve_precision, tied_product
 
 
 class ModelOutput(NamedTuple):
@@ -86,7 +86,7 @@ def _masked_lm(context: Context) -> jax.Array:
         shape = context.encoded.word_embeddings.shape
         decoder = hk.get_parameter("decoder", shape, x.dtype, init=init)
     bias = hk.get_parameter("decoder_bias", [config.vocab_size], x.dtype, init=jnp.zeros)
-    scores = dense_product(x.reshape(-1, config.hidden_size), decoder.T, context.precision) + bias
+    scores = tied_product(x.reshape(-1, config.hidden_size), decoder, context.precision) + bias
     return scores.reshape(*x.shape[:2], -1)
 
 
@@ -181,17 +181,21 @@ def make_model(
     ) -> ModelOutput:
         shape = input_ids.shape
 
-        def rows(x: jax.Array | None) -> jax.Array | None:
+        def rows(name: str, x: jax.Array | None) -> jax.Array | None:
+            if x is not None and jnp.shape(x) != shape:
+                raise ValueError(
+                    f"{name} has the shape {jnp.shape(x)}, expected that of input_ids, {shape}"
+                )
             return None if x is None else jnp.asarray(x, jnp.int32).reshape(-1, shape[-1])
 
         packed = segment_ids is not None
         inputs = _inputs(
             config,
             jnp.asarray(input_ids, jnp.int32).reshape(-1, shape[-1]),
-            rows(attention_mask),
-            rows(token_type_ids),
-            rows(position_ids),
-            rows(segment_ids),
+            rows("attention_mask", attention_mask),
+            rows("token_type_ids", token_type_ids),
+            rows("position_ids", position_ids),
+            rows("segment_ids", segment_ids),
         )
         encoded = BertEncoder(config, resolved)(*inputs)
         sequences = (max_segments or shape[-1]) if packed else None

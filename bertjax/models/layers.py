@@ -43,8 +43,8 @@ def dropout(x: jax.Array, rate: float) -> jax.Array:
     kept = round((1.0 - rate) * 2**16)  # of 65536 draws
     words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
     draws = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
-    keep = (draws < jnp.uint32(kept)).reshape(x.shape)
-    return jnp.where(keep, x * (2**16 / kept), 0.0)
+    keep = (draws.astype(jnp.uint32) < kept).reshape(x.shape)
+    return jnp.where(keep, x * (2**16 / max(kept, 1)), 0.0)
 
 
 class Embeddings(hk.Module):

@@ -22,5 +22,6 @@ class SentencePooling:
         pooled = pool(x, segment_ids, max_segments)
         if not self.normalize:
             return pooled
-        length = jnp.linalg.norm(pooled, axis=-1, keepdims=True)
-        return pooled / jnp.maximum(length, 1e-12)
+        # Bounded before the root, whose gradient at the zeros of an absent sequence is not finite.
+        squared = jnp.square(pooled).sum(axis=-1, keepdims=True)
+        return pooled / jnp.sqrt(jnp.maximum(squared, 1e-24))

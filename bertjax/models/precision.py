@@ -11,8 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-Precision = Literal["float32", "bfloat16", "auto"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
+from bertjax.models.configs import PRECISIONS, Precision
 
 
 def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
@@ -24,7 +23,7 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if _multiplies_bfloat16(jax.devices()[0]) else "float32"
 
 
-def _multiplies_bfloat16(device: jax.Device) -> bool:
+def _multiplies_bfloat16(device) -> bool:
     if device.platform == "tpu":
         return True
     if device.platform == "gpu":  # sm80, Ampere, is the first
@@ -44,6 +43,13 @@ def dense_product(x: jax.Array, w: jax.Array, precision: str) -> jax.Array:
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST)
 
 
+def tied_product(x: jax.Array, table: jax.Array, precision: str) -> jax.Array:
+    """x table^T [n, v] float32 from x [n, d] and the rows [v, d] of a table, both float32."""
+    if precision == "bfloat16":
+        return _tied_short(x, table)
+    return jnp.dot(x, table.T, precision=jax.lax.Precision.HIGHEST)
+
+
 def head_product(spec: str, a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
     """`jnp.einsum(spec, a, b)` to float32, for the products within attention heads.
 
@@ -56,7 +62,7 @@ def head_product(spec: str, a: jax.Array, b: jax.Array, precision: str) -> jax.A
 
 
 # The derivative of a short product that JAX derives converts its operands back to float32, which
-# is the slow path; so both are written here.
+# is the slow path; so these are written here.
 @jax.custom_vjp
 def _dense_short(x: jax.Array, w: jax.Array) -> jax.Array:
     return _dot(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16))
@@ -70,14 +76,39 @@ def _dense_forward(x, w):
 def _dense_backward(saved, g):
     x, w = saved
     g = g.astype(jnp.bfloat16)
-    return _dot(g, w.T), _weight_gradient(x, g)
+    return _dot_transposed(g, w), _weight_gradient(x, g)
 
 
 _dense_short.defvjp(_dense_forward, _dense_backward)
 
 
+@jax.custom_vjp
+def _tied_short(x: jax.Array, table: jax.Array) -> jax.Array:
+    return _dot_transposed(x.astype(jnp.bfloat16), table.astype(jnp.bfloat16))
+
+
+def _tied_forward(x, table):
+    x, table = x.astype(jnp.bfloat16), table.astype(jnp.bfloat16)
+    return _dot_transposed(x, table), (x, table)
+
+
+def _tied_backward(saved, g):
+    x, table = saved
+    g = g.astype(jnp.bfloat16)
+    return _dot(g, table), _weight_gradient(g, x)
+
+
+_tied_short.defvjp(_tied_forward, _tied_backward)
+
+
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.dot(a, b, preferred_element_type=jnp.float32)
+
+
+def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a b^T, in one operation: from `a @ b.T` XLA's CPU backend makes a product in float32."""
+    dimensions = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
 
 
 def _weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,7 @@ from bertjax.data.cleaning import clean_texts
 from bertjax.data.ladder import ladder_batches
 from bertjax.data.tokens import Tokens, tokenize
 from bertjax.errors import UserError
-from bertjax.models.configs import BertConfig
-from bertjax.models.precision import Precision
+from bertjax.models.configs import BertConfig, Precision
 
 
 class Prediction(TypedDict):
@@ -25,6 +24,13 @@ class Prediction(TypedDict):
     score: float  # its probability
     probabilities: dict[str, float]  # of every class; a regression's values
     truncated: bool  # whether the text was longer than the model reads
+
+
+class Predictions(NamedTuple):
+    """What is predicted of N texts, as arrays."""
+
+    probabilities: np.ndarray  # [N, C] float32
+    truncated: np.ndarray  # [N] bool
 
 
 class Predictor:
@@ -71,7 +77,7 @@ class Predictor:
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """A prediction a text, in their order."""
-        tokens = self._tokenize(texts)
+        result = self.predict(texts)
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -79,12 +85,17 @@ class Predictor:
                 "probabilities": dict(zip(self.labels, row.tolist(), strict=True)),
                 "truncated": bool(truncated),
             }
-            for row, truncated in zip(self._probabilities(tokens), tokens.truncated, strict=True)
+            for row, truncated in zip(result.probabilities, result.truncated, strict=True)
         ]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """[N, C] float32: softmax, sigmoid (multi-label), or the values of a regression."""
-        return self._probabilities(self._tokenize(texts))
+        return self.predict(texts).probabilities
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """The same as arrays, with the flags of the texts that were cut."""
+        tokens = self._tokenize(texts)
+        return Predictions(self._probabilities(tokens), tokens.truncated)
 
     def _tokenize(self, texts: Sequence[str]) -> Tokens:
         if isinstance(texts, str):

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -22,7 +22,8 @@ def interrupt_flag() -> Iterator[Callable[[], bool]]:
         if pressed.is_set():
             raise KeyboardInterrupt
         pressed.set()
-        print("\nstopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
+        with suppress(RuntimeError):  # the signal came in the middle of a print to the same stream
+            print("\nstopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

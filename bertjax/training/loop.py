@@ -14,7 +14,7 @@ from bertjax.training.losses import Batch
 from bertjax.training.parallel import Runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshot, Snapshots
-from bertjax.training.steps import TrainState
+from bertjax.training.steps import Metrics, TrainState
 
 Ending = Literal["finished", "early", "interrupted", "not finite"]
 
@@ -38,6 +38,7 @@ class Position:
     step: int = 0  # of the epoch, the next to be run
     best: float | None = None  # of the metric
     best_epoch: int = 0  # counted from 1
+    losses: list[float] = field(default_factory=list)  # of the epoch's steps up to the last look
     history: list[dict[str, float]] = field(default_factory=list)  # a record an epoch
 
 
@@ -68,15 +69,21 @@ def fit(
     Args:
         state: before the first step; it is copied, not used up.
         batches: the batches of an epoch, counted from 0; the same ones each time it is asked.
-        evaluate: parameters -> metrics, after each epoch; None: the last state is kept.
-        snapshots: where to read and write snapshots; None: nowhere.
+        evaluate: parameters -> metrics, after each epoch; None: the last state is kept. The
+            parameters are used up by the next step.
+        snapshots: where to read and write snapshots; None: nowhere. One is written on Ctrl-C too.
+
+    Raises:
+        UserError: the snapshot is of a run with other settings.
     """
     loop = _Loop(config, runner, runner.place(state), evaluate, snapshots, progress)
-    loop.resume()
-    with interrupt_flag() as interrupted:
-        ending, message = loop.run(batches, interrupted)
-    if snapshots is not None:
-        snapshots.close()
+    try:
+        loop.resume()
+        with interrupt_flag() as interrupted:
+            ending, message = loop.run(batches, interrupted)
+    finally:
+        if snapshots is not None:
+            snapshots.close()
     position = loop.position
     return FitResult(
         params=runner.collect(loop.state.params) if loop.best_params is None else loop.best_params,
@@ -101,67 +108,103 @@ class _Loop:
         self.progress: Progress | None = progress
         self.position = Position()
         self.best_params: Any | None = None
+        self.unseen: list[Metrics] = []  # of the steps since the last look
 
     def resume(self) -> None:
         snapshot = None
         if self.snapshots:
-            snapshot = self.snapshots.read(self.state, self.runner.collect(self.state.params))
+            snapshot = self.snapshots.read(self.runner.collect(self.state))
         if snapshot is not None:
-            self.state, self.best_params = snapshot.state, snapshot.best_params
+            self.state, self.best_params = self.runner.place(snapshot.state), snapshot.best_params
             self.position = Position(**snapshot.position)
         if self.progress:
-            self.progress.start(self.position.epoch * self.config.steps + self.position.step)
+            self.progress.start(self._steps_done())
 
     def run(self, batches, interrupted: Callable[[], bool]) -> tuple[Ending, str]:
         position = self.position
         for epoch in range(position.epoch, self.config.epochs):
-            losses: list[jax.Array] = []
             for number, batch in enumerate(batches(epoch)):
                 if number < position.step:
                     continue  # already done before the snapshot
                 tokens = int(np.count_nonzero(batch["segment_ids"]))
                 self.state, metrics = self.runner.step(self.state, batch)
+                self.unseen.append(metrics)
                 position.step = number + 1
-                losses.append(metrics["loss"])
-                look = position.step % self.config.log_every == 0
-                if look or position.step == self.config.steps:
-                    problem = _problem(metrics, epoch, position.step)
-                    if problem:
-                        return "not finite", problem
+                stop = interrupted()
+                save = stop or (self.snapshots and self.snapshots.due(self._steps_done()))
+                look = save or position.step % self.config.log_every == 0
+                if look and (problem := self._look()):
+                    return "not finite", problem
                 if self.progress:
-                    self.progress.step(tokens, float(metrics["loss"]) if look else None)
-                if interrupted():
-                    return "interrupted", f"stopped in epoch {epoch + 1} at step {position.step}"
-                if self.snapshots and self.snapshots.due(epoch * self.config.steps + number + 1):
+                    self.progress.step(tokens, position.losses[-1] if look else None)
+                if save:
                     self._snapshot()
-            position.epoch, position.step = epoch + 1, 0
-            if self._end_epoch(losses):
+                if stop:
+                    return "interrupted", f"stopped in epoch {epoch + 1} at step {position.step}"
+            problem = self._look() or self._end_epoch()
+            if problem:
+                return "not finite", problem
+            if self._stale():
                 return "early", (
                     f"stopped early: {self.config.metric} was best in epoch {position.best_epoch}"
                 )
         return "finished", ""
 
-    def _end_epoch(self, losses: list[jax.Array]) -> bool:
-        """Evaluate, keep the state if it is the best; whether to stop."""
-        position, config = self.position, self.config
-        record: dict[str, float] = {"epoch": position.epoch}
-        if losses:
-            record["train_loss"] = float(np.mean(jax.device_get(losses)))
+    def _steps_done(self) -> int:
+        return self.position.epoch * self.config.steps + self.position.step
+
+    def _look(self) -> str:
+        """Wait for the steps since the last look; one line if one was not finite.
+
+        Every step is looked at: a later one may be finite again, and the state is damaged still.
+        """
+        losses = self.position.losses
+        unseen, self.unseen = jax.device_get(self.unseen), []
+        for metrics in unseen:
+            losses.append(float(metrics["loss"]))
+            problem = _problem(
+                {"the loss": losses[-1], "the norm of the gradient": float(metrics["grad_norm"])},
+                f"in epoch {self.position.epoch + 1} at step {len(losses)}",
+            )
+            if problem:
+                return problem
+        return ""
+
+    def _end_epoch(self) -> str:
+        """Evaluate, keep the state if it is the best; one line if its metric is not finite."""
+        position, metric = self.position, self.config.metric
+        record: dict[str, float] = {"epoch": position.epoch + 1}
+        if position.losses:
+            record["train_loss"] = float(np.mean(position.losses))
+        position.epoch, position.step, position.losses = position.epoch + 1, 0, []
+        problem = ""
         if self.evaluate is not None:
             params = self.runner.collect(self.state.params)
-            record |= self.evaluate(params)
-            if _better(config.metric, record[config.metric], position.best):
-                position.best, position.best_epoch = record[config.metric], position.epoch
+            scores = {name: float(value) for name, value in self.evaluate(params).items()}
+            if metric not in scores:
+                raise ValueError(f"evaluate gave {', '.join(scores)}: {metric!r} is not among them")
+            record |= scores
+            checked = {name: scores[name] for name in ("loss", metric) if name in scores}
+            problem = _problem(checked, f"when evaluated after epoch {position.epoch}")
+            if not problem and _better(metric, scores[metric], position.best):
+                position.best, position.best_epoch = scores[metric], position.epoch
                 self.best_params = jax.tree.map(jnp.copy, params)  # the next step uses them up
         position.history.append(record)
         if self.progress:
             self.progress.epoch(record)
-        stale = position.epoch - position.best_epoch
-        return self.evaluate is not None and 0 < config.patience <= stale
+        return problem
+
+    def _stale(self) -> bool:
+        """Whether to stop early."""
+        position, config = self.position, self.config
+        if self.evaluate is None or position.epoch == config.epochs:
+            return False
+        return 0 < config.patience <= position.epoch - position.best_epoch
 
     def _snapshot(self) -> None:
-        assert self.snapshots is not None
-        self.snapshots.write(Snapshot(self.state, self.best_params, asdict(self.position)))
+        if self.snapshots:
+            state = self.runner.collect(self.state)
+            self.snapshots.write(Snapshot(state, self.best_params, asdict(self.position)))
 
 
 def _better(metric: str, value: float, best: float | None) -> bool:
@@ -170,14 +213,12 @@ def _better(metric: str, value: float, best: float | None) -> bool:
     return value < best if metric.endswith("loss") else value > best
 
 
-def _problem(metrics: dict[str, jax.Array], epoch: int, step: int) -> str:
-    """One line if the loss or the gradient is not a number any more."""
-    for name in ("loss", "grad_norm"):
-        value = float(metrics[name])
+def _problem(values: dict[str, float], where: str) -> str:
+    """One line if a value is not a finite number."""
+    for name, value in values.items():
         if not math.isfinite(value):
-            what = {"loss": "the loss", "grad_norm": "the norm of the gradient"}[name]
             return (
-                f"{what} is {value} in epoch {epoch + 1} at step {step}: use a lower "
-                "--learning-rate, or look for damaged rows in the data"
+                f"{name} is {value} {where}: use a lower --learning-rate, or look for damaged "
+                "rows in the data"
             )
     return ""

@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, jax.Array | np.ndarray]
 
 
 class Sums(NamedTuple):
@@ -29,7 +30,10 @@ class Loss(Protocol):
 
 
 def example_losses(
-    logits: jax.Array, labels: jax.Array, problem_type: str, label_smoothing: float = 0.0
+    logits: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    problem_type: str,
+    label_smoothing: float = 0.0,
 ) -> jax.Array:
     """The loss of each example. logits [..., C] float32 -> [...].
 
@@ -52,7 +56,7 @@ def example_losses(
 def classification_loss(
     apply: Callable,
     problem_type: str = "single_label_classification",
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
     label_smoothing: float = 0.0,
 ) -> Loss:
     """The loss of text classification over packed rows.
@@ -60,8 +64,10 @@ def classification_loss(
     Args:
         apply: `apply` of a text-classification model.
         class_weights: C factors on the weight of an example, by its class; an example counts with
-            its weight in the mean as well, as in torch's CrossEntropyLoss.
+            its weight in the mean as well, as in torch's CrossEntropyLoss. For single labels only.
     """
+    if class_weights is not None and problem_type != "single_label_classification":
+        raise ValueError(f"class_weights need one class an example, which {problem_type} has not")
     factors = None if class_weights is None else jnp.asarray(class_weights, jnp.float32)
 
     def loss(params, key: jax.Array | None, batch: Batch) -> Sums:

@@ -1,28 +1,13 @@
 """AdamW with warm-up, decay of the learning rate, a decay mask and clipping."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import optax
 from flax import traverse_util
+
+from bertjax.training.configs import OptimizerConfig
 
 # Biases, norms and learned activations are not decayed (Devlin et al. 2018, appendix A.2, as in
 # its published code).
 DECAYED = ("w", "embeddings", "decoder")
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Settings of the optimizer, with the defaults of BERT fine-tuning."""
-
-    learning_rate: float = 2e-4  # at its highest
-    warmup: float = 0.1  # share of the steps in which it rises from 0
-    decay: Literal["linear", "cosine"] = "linear"  # to 0 at the last step
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0  # of the global gradient; 0: no clipping
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

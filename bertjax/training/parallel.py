@@ -6,7 +6,8 @@ over the devices; parameters are copied to each.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bertjax.training.configs import Parallel
 from bertjax.training.losses import Batch, Loss
 from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_step
 
-Parallel = Literal["jit", "pmap", "mesh"]
 AXIS = "data"
 
 
@@ -28,7 +29,7 @@ class Runner:
     devices: int  # the rows of a batch must be a multiple of it
     place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
     step: TrainStep  # compiled; uses its state up
-    collect: Callable[[Any], Any]  # any part of a placed state, as arrays on one device
+    collect: Callable[[Any], Any]  # any part of a placed state, on one device; as long-lived as it
 
 
 def make_runner(
@@ -60,11 +61,14 @@ def pmap_runner(step: TrainStep) -> Runner:
     """A copy of the state a device; the step was made with `axis_name=AXIS`."""
     count = jax.local_device_count()
     mapped = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
-    stacked = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
+    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+
+    @partial(jax.jit, out_shardings=NamedSharding(mesh, PartitionSpec(AXIS)))
+    def stack(state: TrainState) -> TrainState:
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
 
     def place(state: TrainState) -> TrainState:
-        copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
-        return jax.device_put(copies, stacked)
+        return stack(jax.device_put(state, NamedSharding(mesh, PartitionSpec())))
 
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), dict(batch))
@@ -72,7 +76,7 @@ def pmap_runner(step: TrainStep) -> Runner:
         return state, collect(metrics)
 
     def collect(part):
-        return jax.tree.map(lambda x: x[0], part)
+        return jax.tree.map(lambda x: x.addressable_shards[0].data[0], part)
 
     return Runner(count, place, run, collect)
 

@@ -61,8 +61,8 @@ class Snapshots:
         self._open().save(int(snapshot.state.step), args=ocp.args.Composite(**items))
         self._written = time.monotonic()
 
-    def read(self, template: TrainState, best_template: Any) -> Snapshot | None:
-        """The newest snapshot, shaped and placed as the templates; None if there is none.
+    def read(self, template: TrainState) -> Snapshot | None:
+        """The newest snapshot, shaped and placed as the template; None if there is none.
 
         Raises:
             UserError: it was written with other settings.
@@ -81,7 +81,7 @@ class Snapshots:
         self._refuse_other(position.pop("settings"))
         items = {"state": ocp.args.StandardRestore(_abstract(_arrays(template)))}
         if position["best"] is not None:
-            items["best"] = ocp.args.StandardRestore(_abstract(best_template))
+            items["best"] = ocp.args.StandardRestore(_abstract(template.params))
         restored = manager.restore(step, args=ocp.args.Composite(**items))
         state = template.replace(**restored.state)
         return Snapshot(state, restored.get("best"), position)

@@ -9,28 +9,28 @@ from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
-from tyro.conf import Positional
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
-from bertjax.checkpoints.folder import DEFAULT_CHECKPOINT, Checkpoint, load, write_checkpoint
+from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
 from bertjax.checkpoints.run_file import RunFile, write_run_file
 from bertjax.data.batches import packed_batches, packed_in_order
 from bertjax.data.packing import Plan, plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
-from bertjax.models.precision import Precision, resolve_precision
+from bertjax.models.precision import resolve_precision
 from bertjax.serving.predictor import Predictor
 from bertjax.training.loop import FitResult, LoopConfig, fit
 from bertjax.training.losses import classification_loss, example_losses
-from bertjax.training.optimizer import OptimizerConfig, make_optimizer
-from bertjax.training.parallel import Parallel, make_runner
+from bertjax.training.optimizer import make_optimizer
+from bertjax.training.parallel import make_runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import init_state
+from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.prepare import (
     LabelledTable,
     TokenizedRows,
@@ -40,56 +40,6 @@ from bertjax.workflows.prepare import (
 )
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(OptimizerConfig):
-    """Fine-tune a BERT to classify the texts of a table, and write a run folder."""
-
-    data: Positional[str]
-    """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`."""
-    out: Path
-    """The run folder to write: a Hugging Face checkpoint with bertjax.json beside it."""
-    text: tuple[str, ...] = ("text",)
-    """Columns that hold the text; several are joined by a space."""
-    label: str = "label"
-    """Column that holds the class."""
-    checkpoint: str = DEFAULT_CHECKPOINT
-    """What to start from: a folder, a name on the Hub, or a packaged model."""
-    epochs: int = 6
-    """How often every training row is seen."""
-    batch_size: int = 32
-    """Texts a step."""
-    accumulation: int = 1
-    """Parts into which a step is cut to save memory; changes no result."""
-    max_length: int | None = None
-    """Tokens of a text that are read; by default the most that the model can."""
-    clean: bool = False
-    """Lowercase the texts and drop stop words and punctuation first."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced: rare classes weigh as much as frequent ones."""
-    label_smoothing: float = 0.0
-    """Share of the target probability that is spread over all classes."""
-    test_size: float = 0.2
-    """Share of the rows that is held out for the report; 0: none."""
-    validation_size: float = 0.0
-    """Share of the rows by which the best state is chosen; 0: the last state is kept."""
-    metric: Literal["weighted_f1", "macro_f1", "accuracy", "loss"] = "weighted_f1"
-    """Of the validation rows, after each epoch: decides which state is best."""
-    patience: int = 0
-    """Epochs without a better state before training stops; 0: never."""
-    seed: int = 0
-    """Of the split, the new head, the order of rows, and dropout."""
-    precision: Precision = "auto"
-    """Of matrix products; auto: bfloat16 where the hardware has it, else float32."""
-    parallel: Parallel = "jit"
-    """jit: one device; mesh or pmap: all devices, each with a share of the rows."""
-    snapshot_every: int = 0
-    """Steps between snapshots for --resume; 0: one a minute."""
-    resume: bool = False
-    """Go on with a run that was cut off, to the result that it would have had."""
-    overwrite: bool = False
-    """Replace the run folder if it exists."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +67,12 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
 
     snapshots_folder = _check_out(config)
     labelled = read_labelled(
-        config.data, config.text, config.label, config.test_size, config.validation_size, config.seed
+        config.data,
+        config.text,
+        config.label,
+        config.test_size,
+        config.validation_size,
+        config.seed,
     )
     checkpoint = load(
         config.checkpoint,
@@ -224,7 +179,7 @@ def _train(
     )
     steps = config.epochs * plan.steps
     say(f"{plan}, {config.epochs} epochs, {resolve_precision(config.precision)}")
-    optimizer = make_optimizer(config, steps)
+    optimizer = make_optimizer(config.optimizer, steps)
     loss = classification_loss(
         checkpoint.model.apply,
         class_weights=_class_weights(config, train, checkpoint.config.num_labels),
@@ -248,9 +203,7 @@ def _train(
             progress.close()
 
 
-def _class_weights(
-    config: FinetuneConfig, train: TokenizedRows, classes: int
-) -> np.ndarray | None:
+def _class_weights(config: FinetuneConfig, train: TokenizedRows, classes: int) -> np.ndarray | None:
     """C weights, mean 1 over the rows: N / (C x rows of the class)."""
     if config.class_weights == "none":
         return None
@@ -295,7 +248,9 @@ def _write(
         scores: dict[str, Any] = {}
         if len(labelled.test):
             predictor = Predictor.load(scratch)
-            probabilities = predictor.probabilities([labelled.table.texts[i] for i in labelled.test])
+            probabilities = predictor.probabilities(
+                [labelled.table.texts[i] for i in labelled.test]
+            )
             targets = np.array([labelled.classes.index(labelled.labels[i]) for i in labelled.test])
             scores = classification_scores(targets, probabilities, labelled.classes)
         write_run_file(scratch, replace(run, scores=scores))
@@ -306,7 +261,9 @@ def _stopped_message(config: FinetuneConfig, result: FitResult) -> str:
     if result.best is None:
         kept = "the state reached"
     else:
-        kept = f"the best state so far ({config.metric} {result.best:.4f}, epoch {result.best_epoch})"
+        kept = (
+            f"the best state so far ({config.metric} {result.best:.4f}, epoch {result.best_epoch})"
+        )
     onward = "; go on with --resume" if result.ending == "interrupted" else ""
     return f"{result.message}; {kept} is in {config.out}{onward}"
 

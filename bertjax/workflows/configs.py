@@ -1,0 +1,102 @@
+"""The settings of each workflow, from which the command line is made; light to import."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
+from bertjax.models.configs import Precision
+from bertjax.training.configs import OptimizerConfig, Parallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Fine-tune a BERT to classify the texts of a table, and write a run folder."""
+
+    data: Positional[str]
+    """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`."""
+    out: Path
+    """The run folder to write: a Hugging Face checkpoint with bertjax.json beside it."""
+    text: tuple[str, ...] = ("text",)
+    """Columns that hold the text; several are joined by a space."""
+    label: str = "label"
+    """Column that holds the class."""
+    checkpoint: str = DEFAULT_CHECKPOINT
+    """What to start from: a folder, a name on the Hub, or a packaged model."""
+    epochs: int = 6
+    """How often every training row is seen."""
+    batch_size: int = 32
+    """Texts a step."""
+    accumulation: int = 1
+    """Parts into which a step is cut to save memory; changes no result."""
+    max_length: int | None = None
+    """Tokens of a text that are read; by default the most that the model can."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    clean: bool = False
+    """Lowercase the texts and drop stop words and punctuation first."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rare classes weigh as much as frequent ones."""
+    label_smoothing: float = 0.0
+    """Share of the target probability that is spread over all classes."""
+    test_size: float = 0.2
+    """Share of the rows that is held out for the report; 0: none."""
+    validation_size: float = 0.0
+    """Share of the rows by which the best state is chosen; 0: the last state is kept."""
+    metric: Literal["weighted_f1", "macro_f1", "accuracy", "loss"] = "weighted_f1"
+    """Of the validation rows, after each epoch: decides which state is best."""
+    patience: int = 0
+    """Epochs without a better state before training stops; 0: never."""
+    seed: int = 0
+    """Of the split, the new head, the order of rows, and dropout."""
+    precision: Precision = "auto"
+    """Of matrix products; auto: bfloat16 where the hardware has it, else float32."""
+    parallel: Parallel = "jit"
+    """jit: one device; mesh or pmap: all devices, each with a share of the rows."""
+    snapshot_every: int = 0
+    """Steps between snapshots for --resume; 0: one a minute."""
+    resume: bool = False
+    """Go on with a run that was cut off, to the result that it would have had."""
+    overwrite: bool = False
+    """Replace the run folder if it exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score a run folder on a table of labelled texts."""
+
+    run: Positional[str]
+    """The run folder, or any checkpoint of a text classifier."""
+    data: Positional[str]
+    """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`."""
+    text: tuple[str, ...] = ()
+    """Columns that hold the text; by default those that the run was trained on."""
+    label: str | None = None
+    """Column that holds the class; by default the one that the run was trained on."""
+    precision: Precision = "float32"
+    """Of matrix products; auto: bfloat16 where the hardware has it."""
+    json: bool = False
+    """Print the scores as JSON and not as a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Predict the class of texts, given on the command line or in a table."""
+
+    run: Positional[str]
+    """The run folder, or any checkpoint of a text classifier."""
+    text: tuple[str, ...] = ()
+    """Texts to classify."""
+    data: str | None = None
+    """A table of texts instead, of the kinds that `finetune` reads; it needs no labels."""
+    columns: tuple[str, ...] = ()
+    """Columns of --data that hold the text; by default those that the run was trained on."""
+    out: Path | None = None
+    """Where --data's rows are written with their predictions: .csv, .tsv, .jsonl or .parquet."""
+    precision: Precision = "float32"
+    """Of matrix products; auto: bfloat16 where the hardware has it."""
+    json: bool = False
+    """Print a line of JSON a text."""
+    overwrite: bool = False
+    """Replace --out if it exists."""

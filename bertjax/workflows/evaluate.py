@@ -1,0 +1,29 @@
+"""The workflow of `bertjax evaluate`: a run folder and a labelled table to scores."""
+
+from typing import Any
+
+from bertjax.data.labels import encode_labels
+from bertjax.data.sources import read_table
+from bertjax.errors import UserError
+from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.predictor import Predictor
+from bertjax.workflows.configs import EvaluateConfig
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """The scores of a run on a table, as `classification_scores` gives them.
+
+    Besides these: `dropped`, rows without a label, and `truncated`, texts that were cut.
+
+    Raises:
+        UserError: the run or the table cannot be read, or a label was never seen in training.
+    """
+    predictor = Predictor.load(config.run, config.precision)
+    label = config.label or predictor.run.label
+    if label is None:
+        raise UserError(f"{config.run} does not say which column holds the class: pass --label")
+    table = read_table(config.data, config.text or predictor.run.text, label)
+    targets = encode_labels(table.labels or [], predictor.labels)
+    result = predictor.predict(table.texts)
+    scores = classification_scores(targets, result.probabilities, predictor.labels)
+    return {**scores, "dropped": table.dropped, "truncated": int(result.truncated.sum())}

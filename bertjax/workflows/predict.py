@@ -1,0 +1,42 @@
+"""The workflow of `bertjax predict`: a run folder and texts to predictions."""
+
+from bertjax.data.formats import check_writable, write_file
+from bertjax.data.sources import read_frame, text_of
+from bertjax.errors import UserError
+from bertjax.serving.predictor import Prediction, Predictor
+from bertjax.workflows.configs import PredictConfig
+
+
+def predict(config: PredictConfig) -> list[Prediction]:
+    """The predictions of the texts, or of the rows of the table; these are written to `out`.
+
+    `out` holds the columns of `data`, then `prediction`, `score`, a `probability of CLASS` for
+    each class, and `truncated`.
+
+    Raises:
+        UserError: the run or the table cannot be read, or `out` cannot be written.
+    """
+    if bool(config.text) == bool(config.data):
+        raise UserError(
+            'give texts (--text "...") or a table (--data FILE --out FILE), one of both'
+        )
+    if not config.data:
+        return Predictor.load(config.run, config.precision)(config.text)
+
+    if config.out is None:
+        raise UserError("say where the predictions of --data go: --out FILE")
+    check_writable(config.out, config.overwrite)
+    frame = read_frame(config.data)
+    predictor = Predictor.load(config.run, config.precision)
+    predictions = predictor(text_of(frame, config.columns or predictor.run.text, config.data))
+    columns = {
+        "prediction": [p["label"] for p in predictions],
+        "score": [p["score"] for p in predictions],
+        **{
+            f"probability of {label}": [p["probabilities"][label] for p in predictions]
+            for label in predictor.labels
+        },
+        "truncated": [p["truncated"] for p in predictions],
+    }
+    write_file(frame.assign(**columns), config.out)
+    return predictions

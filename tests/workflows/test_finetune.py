@@ -1,0 +1,215 @@
+"""From a table to a run folder: what is written, and what a run that was cut off leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from bertjax.errors import UserError
+from bertjax.serving.predictor import Predictor
+from bertjax.training.configs import OptimizerConfig
+from bertjax.workflows import finetune as workflow
+from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.finetune import finetune
+
+DEADLINE = 120  # seconds; a bound on waiting for a process, not a claim on speed
+
+
+@pytest.fixture
+def config(table_file: Path, tiny_folder: Path, tmp_path: Path) -> FinetuneConfig:
+    return FinetuneConfig(
+        data=str(table_file),
+        text=("title", "description"),
+        label="tag",
+        checkpoint=str(tiny_folder),
+        out=tmp_path / "run",
+        epochs=2,
+        batch_size=16,
+        precision="float32",
+    )
+
+
+def test_a_run_folder_is_a_hugging_face_checkpoint(run_folder):
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(run_folder)
+    assert config.architectures == ["BertForSequenceClassification"]
+    assert config.id2label == {0: "animals", 1: "money", 2: "weather"}
+    tokenizer = AutoTokenizer.from_pretrained(run_folder)
+    assert tokenizer("a cat")["input_ids"] == [101, 1037, 4937, 102]
+    tensors = load_file(run_folder / "model.safetensors")
+    assert tensors["classifier.weight"].shape == (3, 16)
+
+
+def test_a_run_folder_tells_how_it_was_made(run_folder, table_file):
+    run = json.loads((run_folder / "bertjax.json").read_text())
+    assert run["text"] == ["title", "description"]
+    assert run["label"] == "tag"
+    assert run["settings"]["optimizer"]["learning_rate"] == 2e-2
+    assert run["settings"]["seed"] == 0
+    assert run["data"]["source"] == str(table_file)
+    assert run["data"]["rows"] == 60
+    assert run["data"]["classes"] == {"animals": 20, "money": 20, "weather": 20}
+    sizes = [run["data"][f"{part}_rows"] for part in ("train", "validation", "test")]
+    assert sizes == [36, 12, 12]
+    assert len(run["data"]["fingerprint"]) == 64
+    assert run["training"]["ending"] == "finished"
+    assert [record["epoch"] for record in run["training"]["history"]] == list(range(1, 9))
+    assert {"jax", "dm-haiku", "python"} <= run["versions"].keys()
+    assert run["scores"]["support"] == 12
+    assert run["scores"]["accuracy"] > 0.9
+
+
+def test_the_best_state_by_the_metric_is_the_one_that_is_kept(run_folder):
+    training = json.loads((run_folder / "bertjax.json").read_text())["training"]
+    scores = [record["weighted_f1"] for record in training["history"]]
+    assert training["best_epoch"] == 1 + scores.index(max(scores))
+
+
+def test_the_same_seed_gives_the_same_bits(config, tmp_path):
+    first = finetune(config, verbose=False)
+    second = finetune(replace(config, out=tmp_path / "again"), verbose=False)
+    other = finetune(replace(config, out=tmp_path / "other", seed=1), verbose=False)
+    weights = [(r.folder / "model.safetensors").read_bytes() for r in (first, second, other)]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_one_device_equals_eight(config, tmp_path):
+    """SGD-like steps would hide less; here the held-out probabilities are compared."""
+    quiet = {"epochs": 1, "optimizer": OptimizerConfig(learning_rate=1e-3, eps=1e-3)}
+    probabilities = []
+    for parallel in ("jit", "mesh"):
+        run = replace(config, out=tmp_path / parallel, parallel=parallel, **quiet)
+        predictor = Predictor.load(finetune(run, verbose=False).folder)
+        probabilities.append(predictor.probabilities(["cat", "rain snow", "bank tax euro"]))
+    np.testing.assert_allclose(probabilities[0], probabilities[1], atol=1e-5)
+
+
+def test_rows_without_a_label_are_counted_and_texts_that_are_cut_too(config, tmp_path, capsys):
+    lines = Path(config.data).read_text().splitlines()
+    lines += ["lost,no label here,", "long," + "word " * 500 + ",animals"] * 3
+    data = tmp_path / "more.csv"
+    data.write_text("\n".join(lines))
+    result = finetune(replace(config, data=str(data), epochs=1, test_size=0.0))
+    facts = json.loads((result.folder / "bertjax.json").read_text())["data"]
+    assert facts["dropped_without_label"] == 3
+    assert facts["train_truncated"] == 3
+    shown = capsys.readouterr().err
+    assert "3 rows have no label and were dropped" in shown
+    assert "3 training texts were cut to 128 tokens" in shown
+    assert result.scores == {}
+
+
+def test_cleaning_is_remembered_by_the_run(config):
+    result = finetune(replace(config, clean=True, epochs=1), verbose=False)
+    predictor = Predictor.load(result.folder)
+    clean, plain = predictor.probabilities(["the CAT!!! https://example.org", "cat"])
+    np.testing.assert_array_equal(clean, plain)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_line_and_writes_nothing(config):
+    wild = OptimizerConfig(learning_rate=1e30, clip_norm=0.0, warmup=0.0)
+    with pytest.raises(UserError, match=r"lower --learning-rate.*nothing was written") as stopped:
+        finetune(replace(config, optimizer=wild, epochs=4), verbose=False)
+    assert "\n" not in str(stopped.value)
+    assert not config.out.exists()
+
+
+def test_a_failure_at_the_end_leaves_the_old_run_whole(config, monkeypatch):
+    finetune(config, verbose=False)
+    before = {p.name: p.read_bytes() for p in config.out.iterdir()}
+
+    def fail(*_):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(workflow, "write_run_file", fail)
+    with pytest.raises(RuntimeError):
+        finetune(replace(config, overwrite=True, seed=3), verbose=False)
+    assert {p.name: p.read_bytes() for p in config.out.iterdir()} == before
+    assert [p.name for p in config.out.parent.iterdir()] == [config.out.name]
+
+
+def start(config: FinetuneConfig, out: Path, *flags: str) -> subprocess.Popen:
+    """A real `bertjax finetune` of 20 epochs of 3 steps, with snapshots."""
+    arguments = [
+        *(sys.executable, "-m", "bertjax", "finetune", config.data, "--text", *config.text),
+        *("--label", config.label, "--checkpoint", config.checkpoint, "--out", str(out)),
+        *("--epochs", "20", "--batch-size", "12", "--precision", "float32"),
+        *("--validation-size", "0.2", "--snapshot-every", "4", *flags),
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str]:
+    _, shown = process.communicate(timeout=DEADLINE)
+    return process.returncode, shown
+
+
+def wait_for_snapshot(out: Path, step: int) -> None:
+    """Until a whole snapshot of this step or a later one lies beside `out`."""
+    folder = out.with_name(f"{out.name}.snapshots")
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if any(p.name.isdigit() and int(p.name) >= step for p in folder.glob("*")):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no snapshot appeared")
+
+
+def test_a_killed_run_resumes_to_the_same_bits(config, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    reference = start(config, undisturbed)
+    process = start(config, killed)
+    wait_for_snapshot(killed, 8)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert not killed.exists()
+
+    status, shown = finish(start(config, killed))
+    assert status == 2
+    assert "pass --resume to go on with it" in shown.strip().splitlines()[-1]
+    status, shown = finish(start(config, killed, "--resume", "--seed", "1"))
+    assert status == 2
+    assert "seed was 0 and is 1" in shown.strip().splitlines()[-1]
+
+    assert finish(start(config, killed, "--resume"))[0] == 0
+    assert finish(reference)[0] == 0
+    names = ("model.safetensors", "config.json")
+    for name in names:
+        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
+    histories = [
+        json.loads((folder / "bertjax.json").read_text())["training"]["history"]
+        for folder in (killed, undisturbed)
+    ]
+    assert histories[0] == histories[1]
+    assert not killed.with_name("killed.snapshots").exists()
+
+
+def test_ctrl_c_keeps_the_best_state_and_says_where(config, tmp_path):
+    out = tmp_path / "stopped"
+    process = start(config, out)
+    wait_for_snapshot(out, 8)
+    process.send_signal(signal.SIGINT)
+    status, shown = finish(process)
+    assert status == 2
+    message = shown.strip().splitlines()[-1]
+    assert message.startswith("bertjax: stopped in epoch ")
+    assert f"is in {out}; go on with --resume" in message
+    assert "Traceback" not in shown
+    run = json.loads((out / "bertjax.json").read_text())
+    assert run["training"]["ending"] == "interrupted"
+    assert Predictor.load(out).probabilities(["cat"]).shape == (1, 3)
+    assert finish(start(config, out, "--resume"))[0] == 0
+    run = json.loads((out / "bertjax.json").read_text())
+    assert run["training"]["ending"] == "finished"
+    assert len(run["training"]["history"]) == 20
