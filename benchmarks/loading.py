@@ -94,7 +94,11 @@ def table_rows(runs: dict[str, list[dict[str, Any]]], file_bytes: int) -> list[l
         return statistics.median(result[key] for result in runs[who])
 
     rows = []
-    for label, key in (("load", "load_s"), ("load, every weight read once", "load_and_read_s")):
+    for label, key in (
+        ("load", "load_s"),
+        ("load, every weight read once", "load_and_read_s"),
+        ("the same, time of the processor", "load_and_read_cpu_s"),
+    ):
         values = [median(who, key) for who in runs]
         rows.append([label, *(f"{value:.3f} s" for value in values), ratio(*values)])
     memory = [median(who, "extra_peak_bytes") for who in runs]

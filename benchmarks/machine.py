@@ -53,7 +53,9 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     flags = facts.get("flags", "").split()
     short = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
     family = f"family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"

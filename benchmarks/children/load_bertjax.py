@@ -14,16 +14,17 @@ load = bertjax.load  # imports what stands behind the name
 folder = read_settings()["folder"]
 reset_peak()
 before = resident_bytes()
-began = time.perf_counter()
+began, cpu_began = time.perf_counter(), time.process_time()
 checkpoint = load(folder, task="text-classification")
 jax.block_until_ready(checkpoint.params)
 loaded = time.perf_counter()
 total = sum(float(np.asarray(array).sum()) for array in jax.tree.leaves(checkpoint.params))
-read = time.perf_counter()
+read, cpu_read = time.perf_counter(), time.process_time()
 write_result(
     {
         "load_s": loaded - began,
         "load_and_read_s": read - began,
+        "load_and_read_cpu_s": cpu_read - cpu_began,
         "extra_peak_bytes": peak_resident_bytes() - before,
         "sum": total,
         "missing": list(checkpoint.report.missing),

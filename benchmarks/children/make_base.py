@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
 from transformers import BertConfig, BertForSequenceClassification
 
-from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from benchmarks.children.result import read_settings, write_result
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 
 
 def main() -> None:
@@ -27,4 +27,5 @@ def main() -> None:
     write_result({"file_bytes": (folder / "model.safetensors").stat().st_size})
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,12 +35,13 @@ def new_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         content.mkdir()
         yield content
+        refuse_existing(folder, overwrite)  # somebody else may have been quicker
         try:
             if folder.exists():
                 os.replace(folder, replaced)
             os.replace(content, folder)
         except BaseException:
-            if replaced.exists():
+            if replaced.exists() and not folder.exists():
                 os.replace(replaced, folder)
             raise
     except OSError as error:

@@ -1,6 +1,7 @@
 """A checkpoint folder <-> a model with its parameters, tokenizer and labels."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from bertjax.checkpoints.names import ARCHITECTURES, Row, canonical_names, encod
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.checkpoints.safetensors_files import write_safetensors
 from bertjax.checkpoints.sentence import read_pooling, write_pooling
-from bertjax.data.tokens import load_tokenizer
+from bertjax.data.tokens import TOKENIZER_FILES, load_tokenizer
 from bertjax.errors import UserError
 from bertjax.models.configs import TASKS, BertConfig, Precision
 from bertjax.models.heads import make_model
@@ -26,6 +27,11 @@ from bertjax.models.pooling import SentencePooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+PARAM_DTYPES = ("float32", "bfloat16", "float16")
+# The tasks whose head has a name for each class, and those whose head is called `classifier`.
+_LABELLED = ("text-classification", "token-classification")
+_CLASSIFIERS = (*_LABELLED, "multiple-choice")
 
 
 @dataclass(frozen=True)
@@ -77,25 +83,23 @@ def load(
         problem_type: of text classification, instead of the config's.
         seed: of a head that the checkpoint does not have.
         precision: of matrix products: float32, bfloat16 (operands only), or auto.
-        param_dtype: of the parameters, whatever the file's.
+        param_dtype: of the parameters, whatever the file's: float32, bfloat16 or float16.
         allow: patterns of tensor names that need not fit, such as `classifier.*`.
 
     Raises:
         UserError: there is no such checkpoint, or it does not fit its config.
     """
+    if isinstance(allow, str):
+        raise UserError(f"allow is the text {allow!r}: give a list of patterns")
+    if param_dtype not in PARAM_DTYPES:
+        raise UserError(f"param_dtype {param_dtype!r} is not one of {', '.join(PARAM_DTYPES)}")
     folder = resolve(str(name))
     values = _read_config(folder)
-    task = task or _task_of(values, folder)
+    task = task or _require_task(values, folder)
     if task not in TASKS:
         raise UserError(f"task {task!r} is not one of {', '.join(TASKS)}")
-    config = BertConfig.from_dict(values)
-    if problem_type is not None:
-        config = replace(config, problem_type=problem_type)
-    fresh: tuple[str, ...] = ()
-    if labels is not None and tuple(labels) != config.id2label:
-        unnamed = tuple(f"LABEL_{i}" for i in range(len(labels)))
-        fresh = () if config.id2label == unnamed else ("classifier.*",)
-        config = replace(config, id2label=tuple(str(label) for label in labels))
+    config, same_head = _config_of(values, task, labels, problem_type)
+    fresh = () if same_head else ("classifier.*",)
 
     reader = open_tensors(folder)
     names = {canonical for canonical, _ in canonical_names(reader.names())}
@@ -116,7 +120,7 @@ def save(checkpoint: Checkpoint, folder: str | Path, overwrite: bool = False) ->
     Raises:
         UserError: the folder exists and `overwrite` is not set, or cannot be written.
     """
-    with new_folder(Path(folder), overwrite) as scratch:
+    with new_folder(Path(os.path.expanduser(folder)), overwrite) as scratch:
         write_checkpoint(checkpoint, scratch)
 
 
@@ -134,7 +138,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors)
     if checkpoint.sentence_pooling is not None:
         write_pooling(folder, checkpoint.sentence_pooling, config.hidden_size)
-    if any(checkpoint.folder.glob("tokenizer*")) or (checkpoint.folder / "vocab.txt").is_file():
+    if any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
         checkpoint.tokenizer.save_pretrained(folder)
 
 
@@ -142,25 +146,66 @@ def _rows(config: BertConfig, task: str, has_pooler: bool) -> list[Row]:
     return [*encoder_rows(config), *head_rows(config, task, has_pooler)]
 
 
+def _config_of(
+    values: dict[str, Any], task: str, labels: Sequence[str] | None, problem_type: str | None
+) -> tuple[BertConfig, bool]:
+    """The config to use, and whether a head called `classifier` in the file is the one for it."""
+    config = BertConfig.from_dict(values)
+    if problem_type is not None:
+        config = replace(config, problem_type=problem_type)
+    written_for = _task_of(values)
+    same_task = written_for == task or written_for not in _CLASSIFIERS
+    if labels is None:
+        return config, same_task
+    names = _checked(labels, task)
+    unnamed = tuple(f"LABEL_{i}" for i in range(len(names)))
+    return replace(config, id2label=names), same_task and config.id2label in (names, unnamed)
+
+
+def _checked(labels: Sequence[str], task: str) -> tuple[str, ...]:
+    """The labels as text; a UserError if they cannot name the classes of a head."""
+    if task not in _LABELLED:
+        raise UserError(f"labels are given, but {task} has none: only {' and '.join(_LABELLED)}")
+    if isinstance(labels, str) or not len(labels):
+        raise UserError(f"labels is {labels!r}: give a list with the name of each class")
+    names = tuple(str(label) for label in labels)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"labels has {', '.join(map(repr, twice))} twice: name each class once")
+    return names
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no config.json, so it is not a Hugging Face checkpoint"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}, expected the fields of a config")
+    return values
 
 
-def _task_of(values: dict[str, Any], folder: Path) -> str:
+def _refuse_constant(name: str) -> None:
+    """Python would take NaN and Infinity for numbers; JSON has neither."""
+    raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _task_of(values: dict[str, Any]) -> str | None:
     """The task that the config's `architectures` names."""
-    names = values.get("architectures") or []
-    for task, architecture in ARCHITECTURES.items():
-        if architecture in names:
-            return task
-    raise UserError(
-        f"{folder} does not say which task it is for (architectures {names}): pass one of "
-        f"{', '.join(TASKS)} as the task"
-    )
+    names = values.get("architectures") or ()
+    known = (task for task, name in ARCHITECTURES.items() if name in names)
+    return next(known, None)
+
+
+def _require_task(values: dict[str, Any], folder: Path) -> str:
+    task = _task_of(values)
+    if task is None:
+        raise UserError(
+            f"{folder} does not say which task it is for (architectures "
+            f"{values.get('architectures')}): pass one of {', '.join(TASKS)} as the task"
+        )
+    return task

@@ -1,7 +1,8 @@
 """`bertjax.json`: what a run folder holds besides a Hugging Face checkpoint."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,43 @@ def read_run_file(folder: Path) -> RunFile:
         return RunFile()
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name: values[f.name] for f in fields(RunFile) if f.name in values}
-        known["text"] = tuple(known.get("text", RunFile.text))
-    except (ValueError, TypeError, AttributeError) as error:
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}")
+        run = RunFile(**{f.name: values[f.name] for f in fields(RunFile) if f.name in values})
+        _check(run)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): fine-tune again") from None
-    return RunFile(**known)
+    return replace(run, text=tuple(run.text))
+
+
+def _check(run: RunFile) -> None:
+    """ValueError if a field that changes predictions has a value that it cannot have."""
+    text, length = run.text, run.max_length
+    valid = {
+        "text": isinstance(text, list | tuple) and all(isinstance(name, str) for name in text),
+        "clean": isinstance(run.clean, bool),
+        "max_length": length is None or (type(length) is int and length > 0),
+        "temperature": _is_number(run.temperature) and run.temperature > 0,
+        "threshold": run.threshold is None or _is_number(run.threshold),
+    }
+    for name, is_valid in valid.items():
+        if not is_valid:
+            raise ValueError(f"{name} is {getattr(run, name)!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def write_run_file(folder: Path, run: RunFile) -> None:
-    text = json.dumps(asdict(run), indent=2, ensure_ascii=False)
+    """Write `bertjax.json`; a number that is not finite, which JSON has not, becomes null."""
+    text = json.dumps(_finite(asdict(run)), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

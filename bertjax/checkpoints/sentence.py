@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bertjax.errors import UserError
 from bertjax.models.pooling import SentencePooling
@@ -21,10 +21,12 @@ def read_pooling(folder: Path) -> SentencePooling | None:
     if not path.is_file():
         return None
     mode, normalize = None, False
-    for module in json.loads(path.read_text(encoding="utf-8")):
+    for module in _read_json(path, list):
+        if not isinstance(module, dict) or not isinstance(module.get("type"), str):
+            raise UserError(f"{path} lists {module!r}, expected a module with its type and path")
         kind = module["type"].rsplit(".", 1)[-1]
         if kind == "Pooling":
-            mode = _pooling_mode(folder / module["path"] / "config.json")
+            mode = _pooling_mode(folder / str(module.get("path", "")) / "config.json")
         elif kind == "Normalize":
             normalize = True
         elif kind != "Transformer":
@@ -38,7 +40,7 @@ def read_pooling(folder: Path) -> SentencePooling | None:
 
 
 def _pooling_mode(path: Path) -> Mode:
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = _read_json(path, dict)
     if "pooling_mode" in config:  # newer folders name the mode
         chosen = [str(config["pooling_mode"])]
     else:
@@ -50,6 +52,16 @@ def _pooling_mode(path: Path) -> Mode:
         f"{path} asks for the pooling {', '.join(chosen) or 'none'}: only one of mean and cls is "
         "supported"
     )
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}; copy it again") from None
+    if not isinstance(values, kind):
+        raise UserError(f"{path} holds a {type(values).__name__}, expected a {kind.__name__}")
+    return values
 
 
 def write_pooling(folder: Path, pooling: SentencePooling, width: int) -> None:

@@ -41,11 +41,21 @@ class Predictor:
         run: how texts are prepared.
 
     Raises:
-        UserError: the checkpoint has no trained head.
+        UserError: the checkpoint has no trained head, or two classes of one name.
     """
 
     def __init__(self, checkpoint: Checkpoint, run: RunFile | None = None):
-        if checkpoint.report.missing:
+        if checkpoint.task != "text-classification":
+            raise UserError(
+                f"{checkpoint.folder} was loaded for {checkpoint.task}, expected a checkpoint of "
+                "the task text-classification"
+            )
+        if len(set(checkpoint.labels)) < len(checkpoint.labels):
+            raise UserError(
+                f"{checkpoint.folder} gives two classes one name ({', '.join(checkpoint.labels)}):"
+                " name them apart in id2label of its config.json"
+            )
+        if checkpoint.report.missing or checkpoint.report.mismatched:
             raise UserError(
                 f"{checkpoint.folder} has no trained head for {checkpoint.task} "
                 f"({checkpoint.report}): fine-tune it first with `bertjax finetune`"
@@ -100,6 +110,9 @@ class Predictor:
     def _tokenize(self, texts: Sequence[str]) -> Tokens:
         if isinstance(texts, str):
             raise UserError("give a list of texts, not one text: predictor([text])")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(f"text {i} is {text!r}, expected a str: give missing text as ''")
         if self.run.clean:
             texts = clean_texts(texts)
         return tokenize(self.checkpoint.tokenizer, texts, self.max_length)

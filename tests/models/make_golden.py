@@ -7,9 +7,9 @@ One encoder's weights serve every head and every activation. The file holds, in 
     weights/NAME            under transformers' names; decoder.* is that of the untied heads
     weights/TASK/NAME       of a head whose name stands for another shape in another head
     ACTIVATION/weights/NAME that an activation owns
-    inputs/NAME             [3, 9] ids, mask (the second row has padding behind, the third in front)
-                            and token types; multiple choice takes them as one row of three choices
-    ACTIVATION/OUTPUT       hidden_states.I, attentions.I and pooler_output, the same under each head
+    inputs/NAME             [3, 9] ids, mask (padding behind in the second row, in front in the
+                            third) and token types; for multiple choice one row of three choices
+    ACTIVATION/OUTPUT       hidden_states.I, attentions.I, pooler_output: the same under each head
     ACTIVATION/TASK/OUTPUT  what the head computes; TASK:untied for a decoder of its own
 and, as metadata, `config` and the library's versions.
 """
@@ -80,7 +80,10 @@ def config_of(task: str) -> dict:
 
 def make_model(task: str, activation: str, tied: bool) -> torch.nn.Module:
     config = transformers.BertConfig(
-        **config_of(task), hidden_act=activation, tie_word_embeddings=tied, attn_implementation="eager"
+        **config_of(task),
+        hidden_act=activation,
+        tie_word_embeddings=tied,
+        attn_implementation="eager",
     )
     model = HEADS[task](config).float().eval()
     with torch.no_grad():

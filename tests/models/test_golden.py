@@ -8,12 +8,11 @@ import json
 from functools import cache
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from bertjax.checkpoints import folder
 from bertjax.models.activations import ACTIVATIONS
@@ -27,7 +26,7 @@ CASES = [(task, True) for task in TASKS] + [("fill-mask", False), ("pretraining"
 @cache
 def golden() -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with safe_open(GOLDEN, "np") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+        return load_file(GOLDEN), file.metadata()
 
 
 def weights(task: str, activation: str, tied: bool) -> dict[str, np.ndarray]:
@@ -70,11 +69,6 @@ def expected(task: str, activation: str, tied: bool) -> dict[str, np.ndarray]:
         for name, value in tensors.items()
         if name.startswith((head, *shared))
     }
-
-
-@cache
-def compiled(apply):
-    return jax.jit(apply, static_argnames=("output_hidden_states", "output_attentions"))
 
 
 def computed(checkpoint: folder.Checkpoint) -> dict[str, np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from bertjax.training.losses import classification_loss
 from bertjax.training.loop import LoopConfig, fit
+from bertjax.training.losses import classification_loss
 from bertjax.training.parallel import Runner, make_runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots

@@ -175,13 +175,6 @@ def test_a_killed_run_resumes_to_the_same_bits(config, tmp_path):
     finish(process)
     assert not killed.exists()
 
-    status, shown = finish(start(config, killed))
-    assert status == 2
-    assert "pass --resume to go on with it" in shown.strip().splitlines()[-1]
-    status, shown = finish(start(config, killed, "--resume", "--seed", "1"))
-    assert status == 2
-    assert "seed was 0 and is 1" in shown.strip().splitlines()[-1]
-
     assert finish(start(config, killed, "--resume"))[0] == 0
     assert finish(reference)[0] == 0
     names = ("model.safetensors", "config.json")
@@ -193,6 +186,17 @@ def test_a_killed_run_resumes_to_the_same_bits(config, tmp_path):
     ]
     assert histories[0] == histories[1]
     assert not killed.with_name("killed.snapshots").exists()
+
+
+def test_an_unfinished_run_is_neither_forgotten_nor_overwritten(config):
+    config.out.with_name("run.snapshots").mkdir()
+    with pytest.raises(UserError, match="pass --resume to go on with it, or --overwrite"):
+        finetune(config, verbose=False)
+
+
+def test_a_finished_run_has_nothing_to_resume(config, run_folder):
+    with pytest.raises(UserError, match="is a finished run: there is nothing to resume"):
+        finetune(replace(config, out=run_folder, resume=True), verbose=False)
 
 
 def test_ctrl_c_keeps_the_best_state_and_says_where(config, tmp_path):

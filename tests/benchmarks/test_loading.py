@@ -1,0 +1,37 @@
+import pytest
+
+from benchmarks import loading
+
+
+def result(seconds: float, extra: float) -> dict[str, float]:
+    times = {"load_s": seconds, "load_and_read_s": 2 * seconds, "load_and_read_cpu_s": 3 * seconds}
+    return times | {"extra_peak_bytes": extra}
+
+
+def test_rows_are_of_medians() -> None:
+    runs = {
+        "bertjax": [result(0.3, 44e6), result(0.1, 44e6), result(9.0, 44e6)],
+        "transformers": [result(0.4, 20e6), result(0.6, 40e6), result(0.6, 60e6)],
+    }
+    assert loading.table_rows(runs, 40_000_000) == [
+        ["load", "0.300 s", "0.600 s", "0.50"],
+        ["load, every weight read once", "0.600 s", "1.200 s", "0.50"],
+        ["the same, time of the processor", "0.900 s", "1.800 s", "0.50"],
+        ["extra peak memory", "44 MB", "40 MB", "1.10"],
+        ["extra peak memory / file", "1.10", "1.00", ""],
+    ]
+
+
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert loading.main(["--repeats", "0"]) == 2
+    assert capsys.readouterr().err == (
+        "benchmarks.loading: --repeats must be at least 1, found 0\n"
+    )
+
+
+def test_other_weights_than_the_peers_are_an_error() -> None:
+    runs = {"bertjax": [{"sum": 100.0}], "transformers": [{"sum": 100.0}]}
+    loading._check_equal_sums(runs)
+    runs["bertjax"].append({"sum": 101.0})
+    with pytest.raises(RuntimeError, match="differ"):
+        loading._check_equal_sums(runs)

@@ -1,0 +1,44 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import machine
+
+
+def test_the_facts_are_json_and_name_what_counts() -> None:
+    facts = json.loads(json.dumps(machine.describe_machine()))
+    assert facts["cores"] >= 1
+    assert facts["memory_bytes"] > 1e8
+    assert facts["date"].endswith("+00:00")
+    assert facts["versions"]["jax"] == machine.versions(["jax"])["jax"]
+
+
+def test_the_processor_is_named_with_its_short_products(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(
+        "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n"
+        "flags\t\t: fpu avx512f avx512_bf16\n"
+    )
+    assert machine.cpu_model(path) == "AMD EPYC (family 25 model 17, avx512_bf16)"
+
+
+def test_the_command_says_nothing_of_this_machines_folders(tmp_path: Path) -> None:
+    command = machine.command_line(["run.py", str(tmp_path / "table.csv"), "--text", "title"])
+    assert command.endswith(" table.csv --text title")
+    assert str(tmp_path) not in command
+
+
+def test_what_is_not_installed_has_no_version() -> None:
+    assert set(machine.versions(["numpy", "no-such-package"])) == {"numpy"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not kept to here")
+def test_cores_are_kept_to() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        machine.use_cores(1)
+        assert machine.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
