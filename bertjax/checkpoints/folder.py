@@ -139,7 +139,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     if checkpoint.sentence_pooling is not None:
         write_pooling(folder, checkpoint.sentence_pooling, config.hidden_size)
     if any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
-        checkpoint.tokenizer.save_pretrained(folder)
+        # Read anew: one that was in use would be written with the truncation of its last call.
+        load_tokenizer(checkpoint.folder).save_pretrained(folder)
 
 
 def _rows(config: BertConfig, task: str, has_pooler: bool) -> list[Row]:

@@ -110,6 +110,7 @@ class Predictor:
     def _tokenize(self, texts: Sequence[str]) -> Tokens:
         if isinstance(texts, str):
             raise UserError("give a list of texts, not one text: predictor([text])")
+        texts = list(texts)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UserError(f"text {i} is {text!r}, expected a str: give missing text as ''")

@@ -14,8 +14,8 @@ SENTENCES = [
     "Fine-tuning a pretrained encoder on a few hundred labelled rows takes less than a minute.",
     "Die Straßenbahn fährt um 7:45 Uhr ab; naïve café owners don't mind — 東京も同じ。",
     "SELECT name, COUNT(*) FROM users WHERE age >= 21 GROUP BY name HAVING COUNT(*) > 1;",
-    "It is raining again 🌧️, so the picnic that we had planned for weeks, down to the last sandwich, "
-    "is off, and the children, who had been promised a swim, are not taking it well at all.",
+    "It is raining again 🌧️, so the picnic that we had planned for weeks, down to the last "
+    "sandwich, is off, and the children, who had been promised a swim, are not taking it well.",
     "buy cheap watches online best price best price best price",
 ]
 
@@ -34,7 +34,11 @@ def sentences(checkpoint):
 
 @pytest.fixture(scope="module")
 def hidden(checkpoint, sentences):
-    """Hidden states [7, 8, T, D] and pooler output, of both libraries and in float64."""
+    """Hidden states [7, 8, T, D] and pooler output: ours, torch's, and torch's in float64.
+
+    `moved` is float64 with embeddings that are off by 1e-6, which is what float32 leaves there in
+    either library.
+    """
     model = AutoModel.from_pretrained(checkpoint.folder, attn_implementation="eager").eval()
     tensors = {name: torch.as_tensor(x).long() for name, x in sentences.items()}
 
@@ -43,13 +47,19 @@ def hidden(checkpoint, sentences):
             output = model(**tensors, output_hidden_states=True)
         return np.stack([x.numpy() for x in output.hidden_states]), output.pooler_output.numpy()
 
+    def move(module, inputs, output):
+        return output + 1e-6 * torch.sign(torch.randn_like(output))
+
     output = checkpoint.model.apply(checkpoint.params, None, **sentences, output_hidden_states=True)
-    ours = np.stack([np.asarray(x) for x in output.hidden_states]), np.asarray(output.pooler_output)
-    return {
-        "ours": (*ours, np.asarray(output.sentence_embedding)),
+    states = np.stack([np.asarray(x) for x in output.hidden_states])
+    found = {
+        "ours": (states, np.asarray(output.pooler_output), np.asarray(output.sentence_embedding)),
         "float32": theirs(model),
         "float64": theirs(model.double()),
     }
+    torch.manual_seed(0)
+    model.embeddings.register_forward_hook(move)
+    return found | {"moved": theirs(model)}
 
 
 def farthest(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
@@ -64,18 +74,21 @@ def test_hidden_states_of_real_tokens(hidden, sentences):
 
 
 def test_hidden_states_of_padding(hidden, sentences):
-    """Padding is held to float64, and not to torch's float32, which is further from it than 2e-5.
+    """Padding is held to float64, since torch's own float32 is 1.6e-4 from it there.
 
-    What a padding token attends to is close to uniform and its normalisations are ill-conditioned
-    in this model, so float32 itself is 5e-5 (here) to 2e-4 (torch) from float64 there. Nothing
-    reads these states: no real token sees padding, and pooling leaves it out.
+    The states of padding are ill-conditioned in this model, the more the shorter the text: an
+    error of 1e-6 in the embeddings, float32's own, moves the padding behind "No." by 1e-3, and no
+    real token by more than 1e-5 (measured in float64). So 2e-5 is out of float32's reach there,
+    and 1e-4 too behind a text of two words. Nothing reads these states: no real token sees padding
+    and pooling leaves it out.
     """
-    padding = sentences["attention_mask"] == 0
-    assert padding.sum() > 100
-    ours = farthest(hidden["ours"][0], hidden["float64"][0], padding)
-    theirs = farthest(hidden["float32"][0], hidden["float64"][0], padding)
-    assert ours <= 1e-4
-    assert ours <= max(theirs, 2e-5)  # no worse than the reference is itself
+    exact, padding = hidden["float64"][0], sentences["attention_mask"] == 0
+    short = sentences["attention_mask"].sum(axis=1) == 4
+    assert short.sum() == 1
+    assert farthest(hidden["ours"][0], exact, padding & ~short[:, None]) <= 1e-4
+    within_float32 = farthest(hidden["moved"][0], exact, padding & short[:, None])
+    assert farthest(hidden["ours"][0], exact, padding & short[:, None]) <= within_float32
+    assert farthest(hidden["moved"][0], exact, ~padding) <= 2e-5 < within_float32
 
 
 def test_pooler_output(hidden):

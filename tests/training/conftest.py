@@ -132,7 +132,7 @@ def recording(optimizer: optax.GradientTransformation) -> optax.GradientTransfor
         updates, inner = optimizer.update(gradients, state.inner, params)
         return updates, Recorded(gradients, inner)
 
-    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+    return optax.GradientTransformation(init, update)
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +161,13 @@ def bag_runner(bag, sgd) -> Callable[[str], Runner]:
         return make_runner(parallel, classification_loss(bag.apply), sgd)
 
     return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_promotion() -> Iterator[None]:
+    """No array changes its type unasked."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@ import signal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from bertjax.training.loop import LoopConfig, fit
-from bertjax.training.losses import classification_loss
-from bertjax.training.parallel import Runner, make_runner
+from bertjax.training.parallel import Runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import TrainState
@@ -272,13 +270,3 @@ def test_progress_shows_the_loss_at_each_look_and_a_line_an_epoch(capsys):
     last = shown.split("\r")[-1]
     assert "8/8" in last
     assert "loss 7.000" in last
-
-
-@pytest.mark.usefixtures("loose_promotion")
-def test_a_real_training_learns(bag, texts):
-    optimizer = optax.adam(0.1)
-    runner = make_runner("jit", classification_loss(bag.apply), optimizer)
-    config = LoopConfig(3, texts.plan.steps)
-    result = fit(config, runner, bag.state(optimizer), texts.batches)
-    first, *_, last = (record["train_loss"] for record in result.history)
-    assert last < 0.8 * first

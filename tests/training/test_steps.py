@@ -96,15 +96,26 @@ def test_a_row_a_text_equals_packed_rows(bert, texts, batch, whole, largest_diff
     assert largest_difference(gradients, whole[1]) < 1e-5
 
 
-def test_a_padded_last_batch_is_exact(bert, batch, whole, whole_of, largest_difference):
+def test_a_padded_last_batch_is_exact(bag, batch, largest_difference):
     """Four rows alone, and with four empty ones."""
     part = {name: value[:4] for name, value in batch.items()}
     padded = {name: np.concatenate([value, 0 * value]) for name, value in part.items()}
-    loss, gradients = gradients_of(bert, part)
-    assert abs(float(loss) - float(whole[0])) > 1e-3
-    padded_loss, padded_gradients = whole_of(padded)
-    assert padded_loss == pytest.approx(float(loss), rel=1e-6)
+    (loss, gradients), (padded_loss, padded_gradients) = (
+        gradients_of(bag, rows) for rows in (part, padded)
+    )
+    assert float(padded_loss) == pytest.approx(float(loss), rel=1e-6)
     assert largest_difference(padded_gradients, gradients) < 1e-6
+
+
+def test_empty_rows_are_as_rows_without_weight(batch, whole, whole_of, largest_difference):
+    """Nothing that attention makes of a row without a token reaches loss or gradient."""
+    kept = (np.arange(8) < 4).astype(np.int32)[:, None]
+    empty = {name: value * kept.astype(value.dtype) for name, value in batch.items()}
+    loss, gradients = whole_of(empty)
+    unweighted_loss, unweighted = whole_of({**batch, "weights": empty["weights"]})
+    assert abs(loss - whole[0]) > 1e-3
+    assert loss == pytest.approx(unweighted_loss, rel=1e-6)
+    assert largest_difference(gradients, unweighted) < 1e-6
 
 
 def test_a_batch_without_a_weight_has_no_gradient(batch, whole_of):

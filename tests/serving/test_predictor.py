@@ -1,0 +1,290 @@
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bertjax.checkpoints.convert import Report
+from bertjax.checkpoints.folder import Checkpoint, load, save
+from bertjax.checkpoints.run_file import RunFile, write_run_file
+from bertjax.data.cleaning import clean_text
+from bertjax.errors import UserError
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
+from bertjax.serving.predictor import Predictor
+
+LABELS = ("animals", "money", "weather")
+WORDS = ("cat", "dog", "bank", "tax", "rain", "snow", "of", "the", "BERT", "猫", "été")
+
+
+def write(folder: Path, task: str, source: Path, **fields: Any) -> Path:
+    """A folder with random parameters and the tokenizer of `source`, if that has one."""
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(**sizes, max_position_embeddings=64, **fields)
+    model = make_model(config, task)
+    dummy = jnp.ones((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
+    rng = np.random.default_rng(0)
+    params: Any = {
+        module: {
+            name: rng.normal(float(name == "scale"), 0.5, leaf.shape).astype(np.float32)
+            for name, leaf in values.items()
+        }
+        for module, values in shapes.items()
+    }
+    save(Checkpoint(config, params, model, task, Report((), (), (), ()), source), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A classifier with a tokenizer, whose probabilities are far from each other."""
+    folder = tmp_path_factory.mktemp("classifier") / "model"
+    fields = {"num_hidden_layers": 1, "id2label": LABELS}
+    return load(write(folder, "text-classification", packaged_folder, **fields))
+
+
+@pytest.fixture(scope="module")
+def logits_of(checkpoint: Checkpoint) -> Callable[[str], np.ndarray]:
+    """A text -> its logits [C] float64, computed alone in a row of 64."""
+    apply = jax.jit(checkpoint.model.apply)
+
+    def logits_of(text: str) -> np.ndarray:
+        # In full first: what the tokenizer cuts is not what is under test.
+        ids = checkpoint.tokenizer(text)["input_ids"]
+        assert len(ids) <= 64
+        row, mask = np.zeros((1, 64), np.int32), np.zeros((1, 64), np.int32)
+        row[0, : len(ids)], mask[0, : len(ids)] = ids, 1
+        return np.asarray(apply(checkpoint.params, None, row, mask).logits[0], np.float64)
+
+    return logits_of
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Checkpoint) -> Predictor:
+    return Predictor.load(checkpoint.folder)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """90 texts of 0 to 28 words, in no order of length."""
+    rng = np.random.default_rng(1)
+    return [" ".join(rng.choice(WORDS, n)) for n in [0, *rng.integers(1, 29, 88), 1]]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def expected(texts, logits_of) -> np.ndarray:
+    """The logits of each text [N, C]."""
+    return np.stack([logits_of(text) for text in texts])
+
+
+def test_probabilities_are_the_softmax_of_each_text_alone_in_their_order(
+    predictor, texts, expected
+):
+    found = predictor.probabilities(texts)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, softmax(expected), atol=1e-6, rtol=0)
+    assert np.ptp(found, axis=0).max() > 0.3  # a mistaken order would show
+    np.testing.assert_allclose(
+        predictor.probabilities(texts[::-1]), softmax(expected)[::-1], atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 17])
+def test_any_number_of_texts_gives_the_same(count, predictor, texts, expected):
+    found = predictor.probabilities(texts[:count])
+    np.testing.assert_allclose(found, softmax(expected[:count]), atol=1e-6, rtol=0)
+
+
+def test_no_texts_give_no_rows(predictor):
+    found = predictor.predict([])
+    assert found.probabilities.shape == (0, 3)
+    assert found.probabilities.dtype == np.float32
+    assert found.truncated.shape == (0,)
+    assert predictor([]) == []
+
+
+def test_a_prediction_names_its_classes(predictor, texts):
+    rows = predictor.probabilities(texts)
+    predictions = predictor(texts)
+    assert predictor.labels == LABELS
+    for row, prediction in zip(rows, predictions, strict=True):
+        assert list(prediction["probabilities"]) == list(LABELS)
+        np.testing.assert_array_equal(list(prediction["probabilities"].values()), row)
+        assert prediction["label"] == LABELS[int(np.argmax(row))]
+        assert prediction["score"] == row.max()
+        assert prediction["truncated"] is False
+        assert isinstance(prediction["score"], float)  # not numpy's, for JSON
+    assert len({prediction["label"] for prediction in predictions}) > 1
+
+
+def test_any_iterable_of_texts_will_do(predictor, texts):
+    expected = predictor.probabilities(texts[:3])
+    for given in (tuple(texts[:3]), np.array(texts[:3]), (text for text in texts[:3])):
+        np.testing.assert_array_equal(predictor.probabilities(given), expected)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "function"),
+    [
+        ("single_label_classification", softmax),
+        ("multi_label_classification", lambda logits: 1 / (1 + np.exp(-logits))),
+        ("regression", lambda logits: logits),
+    ],
+)
+def test_what_logits_mean_follows_from_the_problem(
+    problem_type, function, checkpoint, texts, expected
+):
+    predictor = Predictor(load(checkpoint.folder, problem_type=problem_type))
+    found = predictor.probabilities(texts[:2])
+    np.testing.assert_allclose(found, function(expected[:2]), atol=1e-6, rtol=1e-6)
+
+
+def test_one_label_is_a_value(packaged_folder, tmp_path):
+    fields = {"num_hidden_layers": 0, "id2label": ("price",)}
+    folder = write(tmp_path / "one", "text-classification", packaged_folder, **fields)
+    one = load(folder)
+    [prediction] = Predictor(one)(["cat"])
+    ids = jnp.array([one.tokenizer("cat")["input_ids"]])
+    value = float(one.model.apply(one.params, None, ids).logits[0, 0])
+    assert prediction["label"] == "price"
+    assert prediction["score"] == prediction["probabilities"]["price"]
+    assert prediction["score"] == pytest.approx(value, abs=1e-6)
+
+
+# What a run folder says.
+
+
+@pytest.fixture
+def run_with(checkpoint: Checkpoint, tmp_path: Path) -> Callable[[RunFile], Predictor]:
+    """A run file -> the predictor of a folder that has it."""
+
+    def run_with(run: RunFile) -> Predictor:
+        folder = shutil.copytree(checkpoint.folder, tmp_path / "run")
+        write_run_file(folder, run)
+        return Predictor.load(folder)
+
+    return run_with
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_logits_are_divided_by_the_temperature(temperature, run_with, texts, expected):
+    predictor = run_with(RunFile(temperature=temperature))
+    found = predictor.probabilities(texts[:2])
+    np.testing.assert_allclose(found, softmax(expected[:2] / temperature), atol=1e-6, rtol=0)
+    assert np.abs(found - softmax(expected[:2])).max() > 0.05
+
+
+def test_texts_are_cleaned_if_those_of_the_training_were(run_with, predictor, logits_of):
+    text = "The CATS of https://example.com are, sadly, gone!"
+    expected = softmax(logits_of(clean_text(text)))
+    found = run_with(RunFile(clean=True)).probabilities([text])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+    assert np.abs(found - predictor.probabilities([text])[0]).max() > 1e-3
+
+
+def test_a_long_text_is_cut_and_flagged(run_with, logits_of):
+    predictor = run_with(RunFile(max_length=5))  # [CLS] and [SEP] count
+    assert predictor.max_length == 5
+    texts = ["cat dog bank tax rain", "cat dog bank", "cat"]
+    found = predictor.predict(texts)
+    assert found.truncated.tolist() == [True, False, False]
+    assert [p["truncated"] for p in predictor(texts)] == [True, False, False]
+    np.testing.assert_array_equal(found.probabilities[0], found.probabilities[1])
+    np.testing.assert_allclose(
+        found.probabilities[1:],
+        softmax(np.stack([logits_of("cat dog bank"), logits_of("cat")])),
+        atol=1e-6,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize(("asked", "got"), [(None, 64), (32, 32), (4096, 64)])
+def test_no_text_is_longer_than_the_model_reads(asked, got, run_with):
+    predictor = run_with(RunFile(max_length=asked))
+    assert predictor.max_length == got
+    truncated = predictor.predict(["cat " * (got - 2), "cat " * (got - 1)]).truncated
+    assert truncated.tolist() == [False, True]
+
+
+def test_a_damaged_run_file_is_refused(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "run")
+    (folder / "bertjax.json").write_text('{"temperature": NaN}')
+    with pytest.raises(UserError, match=r"bertjax\.json is damaged"):
+        Predictor.load(folder)
+
+
+def test_bfloat16_is_close(checkpoint, texts, expected):
+    found = Predictor.load(checkpoint.folder, "bfloat16").probabilities(texts[:2])
+    difference = np.abs(found - softmax(expected[:2])).max()
+    assert 1e-6 < difference < 0.03
+
+
+# What is refused.
+
+
+def test_one_text_is_no_list_of_texts(predictor):
+    for call in (predictor, predictor.predict, predictor.probabilities):
+        with pytest.raises(UserError, match=r"give a list of texts, not one text: predictor\(\["):
+            call("a cat")
+
+
+@pytest.mark.parametrize("text", [None, 3, float("nan"), b"a cat", ["a cat"]])
+@pytest.mark.parametrize("clean", [False, True])
+def test_what_is_no_text_is_named(text, clean, checkpoint):
+    predictor = Predictor(checkpoint, RunFile(clean=clean))
+    with pytest.raises(UserError, match=r"text 1 is .*, expected a str"):
+        predictor(["a cat", text])
+
+
+def test_a_head_of_another_size_is_not_trained(checkpoint):
+    report = replace(checkpoint.report, mismatched=("classifier.weight [4, 16] for [3, 16]",))
+    with pytest.raises(UserError, match="has no trained head"):
+        Predictor(replace(checkpoint, report=report))
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "fill-mask", "multiple-choice"])
+def test_a_folder_of_another_task_is_refused(task, tmp_path):
+    folder = write(tmp_path / "other", task, tmp_path, vocab_size=9, num_hidden_layers=0)
+    with pytest.raises(UserError, match="has no trained head for text-classification") as error:
+        Predictor.load(folder)
+    assert "classifier.weight" in str(error.value)
+    assert "bertjax finetune" in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=f"was loaded for {task}, expected a checkpoint of the"):
+        Predictor(load(folder))
+
+
+def test_a_classifier_of_tokens_with_a_pooler_is_refused(tmp_path):
+    # As older versions of transformers wrote it: every tensor of a text classifier is there.
+    fields = {"vocab_size": 9, "num_hidden_layers": 0}
+    folder = write(tmp_path / "other", "text-classification", tmp_path, **fields)
+    config = json.loads((folder / "config.json").read_text())
+    config["architectures"] = ["BertForTokenClassification"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"has no trained head .*classifier\.weight"):
+        Predictor.load(folder)
+
+
+def test_two_classes_of_one_name_are_refused(checkpoint):
+    config = replace(checkpoint.config, id2label=("a", "b", "a"))
+    with pytest.raises(UserError, match=r"two classes one name \(a, b, a\)"):
+        Predictor(replace(checkpoint, config=config))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "mute")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match="mute holds no tokenizer"):
+        Predictor.load(folder).probabilities(["a cat"])

@@ -1,0 +1,43 @@
+"""What the README shows is what happens."""
+
+import re
+import shlex
+from pathlib import Path
+
+import tyro
+
+from bertjax.cli import STYLE, Command
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_python_prints_what_is_shown(capsys, packaged_folder):
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    shown = re.search(r"```\n(.*?)```", README.split("```python")[1].split("```", 1)[1], re.DOTALL)
+    assert shown is not None
+    assert capsys.readouterr().out == shown.group(1)
+
+
+def test_every_command_is_one():
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    verbs = [command for command in commands if command and command[0] == "bertjax"]
+    assert len(verbs) >= 4
+    for command in verbs:
+        parsed = tyro.cli(Command, args=command[1:], config=STYLE)  # pyright: ignore[reportArgumentType]
+        assert type(parsed).__name__.lower().startswith(command[1])
+
+
+def test_every_make_target_is_there():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
