@@ -16,6 +16,8 @@ from bertjax.checkpoints.files import TensorReader
 from bertjax.checkpoints.names import Row, canonical_names, is_head
 from bertjax.errors import UserError
 
+_LAYER = re.compile(r"/layer_\d+")
+
 Params = dict[str, dict[str, jax.Array]]  # Haiku's: module name -> parameter name -> array
 
 
@@ -62,7 +64,8 @@ def read_params(
     reader: TensorReader,
     rows: Sequence[Row],
     model: hk.Transformed,
-    dummy: jax.Array,
+    shallow: hk.Transformed,
+    dummy: np.ndarray,
     seed: int,
     param_dtype: str,
     allow: Sequence[str],
@@ -72,6 +75,8 @@ def read_params(
 
     Args:
         rows: the model's tensors.
+        shallow: the same with one layer, whose shapes stand for those of every layer: tracing a
+            deep model takes as long as reading it.
         dummy: int input_ids that `model.init` takes.
         seed: of what is initialised.
         param_dtype: of every parameter, whatever the file's.
@@ -82,13 +87,13 @@ def read_params(
     Raises:
         UserError: a list but the first has a name that is not allowed.
     """
-    shapes = jax.eval_shape(model.init, jax.eval_shape(jax.random.key, 0), dummy)
+    shapes = jax.eval_shape(shallow.init, jax.eval_shape(jax.random.key, 0), dummy)
     stored = dict(canonical_names(reader.names()))
     sources, missing, mismatched, used = {}, [], [], set()
     for row in rows:
         names = [n for n in (row.name, *row.aliases) if n in stored]
         used.update(names)
-        expected = shapes[row.module][row.param].shape
+        expected = shapes[_LAYER.sub("/layer_0", row.module)][row.param].shape
         if not names or _matches(row.name, fresh):
             missing.append(row.name)
             continue
@@ -103,7 +108,8 @@ def read_params(
     params = _read(reader, sources, param_dtype)
     if len(sources) < len(rows):
         absent = [row for row in rows if row not in sources]
-        _merge(params, _initialise(model, dummy, seed, absent, param_dtype))
+        source = shallow if all(row.module in shapes for row in absent) else model
+        _merge(params, _initialise(source, dummy, seed, absent, param_dtype))
     report = Report(
         tuple(row.name for row in sources), tuple(missing), tuple(unexpected), tuple(mismatched)
     )
@@ -157,7 +163,7 @@ def _read(reader: TensorReader, sources: Mapping[Row, str], param_dtype: str) ->
 
 
 def _initialise(
-    model: hk.Transformed, dummy: jax.Array, seed: int, rows: Sequence[Row], param_dtype: str
+    model: hk.Transformed, dummy: np.ndarray, seed: int, rows: Sequence[Row], param_dtype: str
 ) -> Params:
     """Only these rows of `model.init`; compiled, so that nothing else is computed."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from bertjax.checkpoints.atomic import new_folder
 from bertjax.checkpoints.convert import Params, Report, read_params, write_tensors
@@ -106,9 +106,13 @@ def load(
     has_pooler = task != "feature-extraction" or "bert.pooler.dense.weight" in names
     pooling = read_pooling(folder) if task == "feature-extraction" else None
     model = make_model(config, task, precision, has_pooler, pooling)
+    one_layer = replace(config, num_hidden_layers=min(config.num_hidden_layers, 1))
+    shallow = make_model(one_layer, task, precision, has_pooler, pooling)
     rows = _rows(config, task, has_pooler)
-    dummy = jnp.zeros((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
-    params, report = read_params(reader, rows, model, dummy, seed, param_dtype, allow, fresh)
+    dummy = np.zeros((1, 1, 2) if task == "multiple-choice" else (1, 2), np.int32)
+    params, report = read_params(
+        reader, rows, model, shallow, dummy, seed, param_dtype, allow, fresh
+    )
     return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling)
 
 

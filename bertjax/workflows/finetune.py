@@ -18,11 +18,10 @@ from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
 from bertjax.checkpoints.run_file import RunFile, write_run_file
 from bertjax.data.batches import packed_batches, packed_in_order
-from bertjax.data.packing import Plan, plan_packing
+from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.precision import resolve_precision
-from bertjax.serving.predictor import Predictor
 from bertjax.training.loop import FitResult, LoopConfig, fit
 from bertjax.training.losses import classification_loss, example_losses
 from bertjax.training.optimizer import make_optimizer
@@ -40,6 +39,9 @@ from bertjax.workflows.prepare import (
 )
 
 Say = Callable[[str], None]
+Score = Callable[[Any, TokenizedRows], np.ndarray]  # parameters, N rows -> logits [N, C]
+
+EVALUATION_TEXTS = 64  # a batch, about
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         return tokenize_rows(labelled, indices, checkpoint.tokenizer, max_length, config.clean)
 
     train, validation = rows(labelled.train), rows(labelled.validation)
+    test = rows(labelled.test)
+    score = None
+    if held_out := [*validation.lengths, *test.lengths]:
+        score = _make_score(checkpoint, np.array(held_out))
     data = describe(labelled, train, config.data)
     _say_data(say, checkpoint, labelled, train, max_length)
     settings = _settings(config)
@@ -97,7 +103,8 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         snapshots_folder, {**settings, "data": data["fingerprint"]}, config.snapshot_every
     )
     began = time.perf_counter()
-    result = _train(config, checkpoint, train, validation, snapshots, say, verbose)
+    evaluate = _make_evaluate(checkpoint, validation, score) if score and validation.ids else None
+    result = _train(config, checkpoint, train, evaluate, snapshots, say, verbose)
     training = {
         "epochs": len(result.history),
         "steps": result.steps,
@@ -106,6 +113,8 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         "best_epoch": result.best_epoch,
         "history": result.history,
     }
+    if result.ending == "not finite":
+        snapshots.remove()  # going on would end in the same place
     if result.ending == "not finite" and result.best is None:
         raise UserError(f"{result.message}; nothing was written, since no state was good")
     run = RunFile(
@@ -118,12 +127,16 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         versions=_versions(),
         training=training,
     )
-    trained = replace(checkpoint, params=result.params)
-    scores = _write(config, trained, run, labelled)
+    if score and test.ids:
+        logits = score(result.params, test)
+        run = replace(run, scores=classification_scores(test.labels, logits, labelled.classes))
+    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
+        write_checkpoint(replace(checkpoint, params=result.params), scratch)
+        write_run_file(scratch, run)
     if result.ending in ("interrupted", "not finite"):
         raise UserError(_stopped_message(config, result))
     snapshots.remove()
-    return FinetuneResult(config.out, scores, training)
+    return FinetuneResult(config.out, run.scores, training)
 
 
 def _check_out(config: FinetuneConfig) -> Path:
@@ -162,7 +175,7 @@ def _train(
     config: FinetuneConfig,
     checkpoint: Checkpoint,
     train: TokenizedRows,
-    validation: TokenizedRows,
+    evaluate: Callable[[Any], dict[str, float]] | None,
     snapshots: Snapshots,
     say: Say,
     verbose: bool,
@@ -175,7 +188,6 @@ def _train(
         config.epochs,
         checkpoint.config.hidden_size,
         row_multiple=devices * config.accumulation,
-        longest=int(validation.lengths.max(initial=0)),
     )
     steps = config.epochs * plan.steps
     say(f"{plan}, {config.epochs} epochs, {resolve_precision(config.precision)}")
@@ -194,7 +206,7 @@ def _train(
             runner,
             init_state(checkpoint.params, optimizer, config.seed),
             lambda epoch: packed_batches(train.ids, train.labels, plan, config.seed, epoch, pad),
-            _make_evaluate(checkpoint, validation, plan) if len(validation.ids) else None,
+            evaluate,
             snapshots,
             progress,
         )
@@ -211,25 +223,12 @@ def _class_weights(config: FinetuneConfig, train: TokenizedRows, classes: int) -
 
 
 def _make_evaluate(
-    checkpoint: Checkpoint, rows: TokenizedRows, plan: Plan
+    checkpoint: Checkpoint, rows: TokenizedRows, score: Score
 ) -> Callable[[Any], dict[str, float]]:
-    """Parameters -> loss and scores of the rows, in the packed shape of the training."""
-
-    @jax.jit
-    def logits_of(params, input_ids, segment_ids):
-        output = checkpoint.model.apply(
-            params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
-        )
-        return output.logits  # [R, S, C]
-
-    pad = checkpoint.config.pad_token_id or 0
+    """Parameters -> loss and scores of the rows."""
 
     def evaluate(params) -> dict[str, float]:
-        logits = np.zeros((len(rows.ids), checkpoint.config.num_labels), np.float32)
-        for batch in packed_in_order(rows.ids, None, plan, pad):
-            values = np.asarray(logits_of(params, batch["input_ids"], batch["segment_ids"]))
-            present = batch["rows_of"] >= 0
-            logits[batch["rows_of"][present]] = values[present]
+        logits = score(params, rows)
         losses = example_losses(logits, rows.labels, "single_label_classification")
         scores = classification_scores(rows.labels, logits, checkpoint.labels)
         names = ("accuracy", "weighted_f1", "macro_f1")
@@ -238,23 +237,27 @@ def _make_evaluate(
     return evaluate
 
 
-def _write(
-    config: FinetuneConfig, trained: Checkpoint, run: RunFile, labelled: LabelledTable
-) -> dict[str, Any]:
-    """Write the run folder; its scores are those of a predictor read from it again."""
-    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
-        write_checkpoint(trained, scratch)
-        write_run_file(scratch, run)
-        scores: dict[str, Any] = {}
-        if len(labelled.test):
-            predictor = Predictor.load(scratch)
-            probabilities = predictor.probabilities(
-                [labelled.table.texts[i] for i in labelled.test]
-            )
-            targets = np.array([labelled.classes.index(labelled.labels[i]) for i in labelled.test])
-            scores = classification_scores(targets, probabilities, labelled.classes)
-        write_run_file(scratch, replace(run, scores=scores))
-    return scores
+def _make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
+    """Parameters and rows -> logits [N, C]: packed, in one shape for all rows of these lengths."""
+    plan = plan_packing(lengths, EVALUATION_TEXTS, 0, 1, checkpoint.config.hidden_size)
+    pad = checkpoint.config.pad_token_id or 0
+
+    @jax.jit
+    def logits_of(params, input_ids, segment_ids):
+        output = checkpoint.model.apply(
+            params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
+        )
+        return output.logits  # [R, S, C]
+
+    def score(params, rows: TokenizedRows) -> np.ndarray:
+        logits = np.zeros((len(rows.ids), checkpoint.config.num_labels), np.float32)
+        for batch in packed_in_order(rows.ids, None, plan, pad):
+            values = np.asarray(logits_of(params, batch["input_ids"], batch["segment_ids"]))
+            present = batch["rows_of"] >= 0
+            logits[batch["rows_of"][present]] = values[present]
+        return logits
+
+    return score
 
 
 def _stopped_message(config: FinetuneConfig, result: FitResult) -> str:

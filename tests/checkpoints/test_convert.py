@@ -294,6 +294,11 @@ def test_a_classifier_of_another_task_is_not_taken_for_this_one(task, other, wri
     assert float(np.abs(weights(checkpoint)).max()) < 0.1
 
 
+def test_a_classifier_of_tokens_without_names_does_not_get_those_of_texts(write):
+    checkpoint = load(write("token-classification", **SHORT), "text-classification", ["a", "b"])
+    assert set(HEAD) <= set(checkpoint.report.missing)
+
+
 def test_an_absent_pooler(write):
     folder = write("feature-extraction", has_pooler=False, **SHORT)
     checkpoint = load(folder)

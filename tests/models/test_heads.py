@@ -182,26 +182,41 @@ def test_permuting_the_batch_permutes_the_result(build, task):
         np.testing.assert_allclose(shuffled[name], np.take(value, order, axis=axis), atol=CLOSE)
 
 
+def alone(text: list[int], types: list[int]) -> dict[str, jax.Array]:
+    """A text in a row of its own, twice and padded to PACKED's shape, so that it compiles once."""
+    rest = [0] * (8 - len(text))
+    rows = {
+        "input_ids": [*text, *rest],
+        "token_type_ids": [*types, *rest],
+        "attention_mask": [1] * len(text) + rest,
+    }
+    return {name: jnp.array([row, row]) for name, row in rows.items()}
+
+
 @pytest.mark.parametrize("task", ROW_TASKS)
 def test_packed_sequences_get_what_they_get_alone(build, task):
     model, params = build(task, **options(task))
     packed = fields(model.apply(params, None, **PACKED, max_segments=2))
     for text, types, (row, number, tokens) in zip(TEXTS, TYPES, PLACES, strict=True):
-        alone = model.apply(params, None, jnp.array([text]), token_type_ids=jnp.array([types]))
-        for name, value in fields(alone).items():
-            place = tokens if (task, name) in BY_TOKEN else number
-            np.testing.assert_allclose(packed[name][row, place], value[0], atol=CLOSE)
+        for name, value in fields(model.apply(params, None, **alone(text, types))).items():
+            by_token = (task, name) in BY_TOKEN
+            found = packed[name][row, tokens if by_token else number]
+            expected = value[0, : len(text)] if by_token else value[0]
+            np.testing.assert_allclose(found, expected, atol=CLOSE)
 
 
 def test_packed_choices_get_what_they_get_alone(build):
     model, params = build("multiple-choice")
-    segment_ids = jnp.array([[[1, 1, 1, 2, 2, 0]] * 2])
-    ids = jnp.array([[[3, 4, 5, 3, 6, 0], [3, 7, 8, 3, 9, 0]]])  # one row of two choices
+    first, second = [[3, 4, 5], [3, 7, 8]], [[3, 6], [3, 9]]  # two choices each
+    ids = jnp.array([[[*a, *b, 0, 0, 0] for a, b in zip(first, second, strict=True)]])
+    segment_ids = jnp.array([[[1, 1, 1, 2, 2, 0, 0, 0]] * 2])
     packed = model.apply(params, None, ids, segment_ids=segment_ids, max_segments=2).logits
     assert packed.shape == (1, 2, 2)
-    for number, tokens in enumerate([slice(0, 3), slice(3, 5)]):
-        alone = model.apply(params, None, ids[..., tokens]).logits
-        np.testing.assert_allclose(packed[:, number], alone, atol=CLOSE)
+    for number, choices in enumerate([first, second]):
+        rest = [0] * (8 - len(choices[0]))
+        one = jnp.array([[[*choice, *rest] for choice in choices]])
+        own = model.apply(params, None, one, attention_mask=jnp.minimum(one, 1)).logits
+        np.testing.assert_allclose(packed[:, number], own, atol=CLOSE)
 
 
 @pytest.mark.parametrize("task", ROW_TASKS)
@@ -352,14 +367,14 @@ def test_a_text_longer_than_the_positions_is_an_error(build):
 
 def test_packed_rows_may_be_longer_than_the_positions(build):
     model, params = build("text-classification")
-    text = jnp.array([[3, 5, 8, 9, 7, 6, 2, 1]])
+    text = [3, 5, 8, 9, 7, 6, 2, 1]
     row = {
-        "input_ids": jnp.tile(text, (1, 2)),
+        "input_ids": jnp.array([[*text, *text]]),
         "segment_ids": jnp.repeat(jnp.array([[1, 2]]), 8, axis=1),
     }
     packed = model.apply(params, None, **row, max_segments=2).logits[0]
-    alone = model.apply(params, None, text).logits[0]
-    np.testing.assert_allclose(packed, np.stack([alone, alone]), atol=CLOSE)
+    own = model.apply(params, None, **alone(text, [0] * 8)).logits
+    np.testing.assert_allclose(packed, own, atol=CLOSE)
 
 
 @pytest.mark.parametrize(
