@@ -79,6 +79,25 @@ def test_a_run_folder_that_exists_is_refused_and_left_alone(table_file, tiny_fol
     assert [path.name for path in out.iterdir()] == ["keep.txt"]
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--epochs", "0", "--epochs is 0, but must be at least 1"),
+        ("--learning-rate", "nan", "--learning-rate is nan, but must be at least 0"),
+        ("--warmup", "5", "--warmup is 5.0, but must be from 0 to 1"),
+        ("--test-size", "-0.1", "--test-size is -0.1, but must be from 0 to 1"),
+        ("--max-length", "2", "--max-length is 2, but must be at least 3"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(
+    flag, value, expected, table_file, tiny_folder, out, capsys
+):
+    arguments = finetune_arguments(table_file, out, tiny_folder)
+    if flag in arguments:
+        arguments = arguments[: arguments.index(flag)]
+    assert expected in refused([*arguments, flag, value], capsys)
+
+
 def damaged(folder: Path, target: Path, change) -> Path:
     """A copy of a checkpoint whose tensors went through `change`."""
     shutil.copytree(folder, target)

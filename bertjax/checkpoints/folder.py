@@ -158,6 +158,9 @@ def _config_of(
     config = BertConfig.from_dict(values)
     if problem_type is not None:
         config = replace(config, problem_type=problem_type)
+    if task == "question-answering" and config.num_labels != 2:
+        # Its two scores are no labels, but transformers takes their number for it.
+        config = replace(config, id2label=("LABEL_0", "LABEL_1"))
     written_for = _task_of(values)
     same_task = written_for == task or written_for not in _CLASSIFIERS
     if labels is None:

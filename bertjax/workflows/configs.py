@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
+from bertjax.errors import UserError
 from bertjax.models.configs import Precision
 from bertjax.training.configs import OptimizerConfig, Parallel
 
@@ -60,6 +61,27 @@ class FinetuneConfig:
     """Go on with a run that was cut off, to the result that it would have had."""
     overwrite: bool = False
     """Replace the run folder if it exists."""
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is out of its range."""
+        for name in ("epochs", "batch_size", "accumulation"):
+            _check_range(name, getattr(self, name), 1, None)
+        if self.max_length is not None:
+            _check_range("max_length", self.max_length, 3, None)
+        for name in ("patience", "snapshot_every", "seed"):
+            _check_range(name, getattr(self, name), 0, None)
+        for name in ("label_smoothing", "test_size", "validation_size"):
+            _check_range(name, getattr(self, name), 0, 1)
+        for name in ("learning_rate", "weight_decay", "clip_norm"):
+            _check_range(name, getattr(self.optimizer, name), 0, None)
+        _check_range("warmup", self.optimizer.warmup, 0, 1)
+
+
+def _check_range(name: str, value: float, least: float, most: float | None) -> None:
+    if not (least <= value and (most is None or value <= most)):  # a NaN is in no range
+        flag = name.replace("_", "-")
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise UserError(f"--{flag} is {value}, but must be {bounds}")
 
 
 @dataclass(frozen=True, kw_only=True)

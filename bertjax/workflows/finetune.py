@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,13 +17,13 @@ import numpy as np
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
 from bertjax.checkpoints.run_file import RunFile, write_run_file
-from bertjax.data.batches import packed_batches, packed_in_order
+from bertjax.data.batches import packed_batches
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.precision import resolve_precision
 from bertjax.training.loop import FitResult, LoopConfig, fit
-from bertjax.training.losses import classification_loss, example_losses
+from bertjax.training.losses import classification_loss
 from bertjax.training.optimizer import make_optimizer
 from bertjax.training.parallel import make_runner
 from bertjax.training.progress import Progress
@@ -37,11 +37,9 @@ from bertjax.workflows.prepare import (
     read_labelled,
     tokenize_rows,
 )
+from bertjax.workflows.scoring import Score, make_evaluate, make_score
 
 Say = Callable[[str], None]
-Score = Callable[[Any, TokenizedRows], np.ndarray]  # parameters, N rows -> logits [N, C]
-
-EVALUATION_TEXTS = 64  # a batch, about
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         if verbose:
             print(line, file=sys.stderr)
 
+    config.check()
     snapshots_folder = _check_out(config)
     labelled = read_labelled(
         config.data,
@@ -76,73 +75,60 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         config.validation_size,
         config.seed,
     )
-    checkpoint = load(
+    checkpoint = _load(config, labelled.classes)
+    rows = _tokenize(config, checkpoint, labelled)
+    _say_data(say, checkpoint, labelled, rows)
+    run = RunFile(
+        text=config.text,
+        label=config.label,
+        clean=config.clean,
+        max_length=rows.max_length,
+        settings=_settings(config),
+        data=describe(labelled, rows.train, config.data),
+        versions=_versions(),
+    )
+    snapshots = Snapshots(snapshots_folder, _circumstances(config, run), config.snapshot_every)
+    score = None
+    if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
+        score = make_score(checkpoint, held_out)
+    began = time.perf_counter()
+    result = _train(config, checkpoint, rows, score, snapshots, say, verbose)
+    run = replace(run, training=_describe_training(result, time.perf_counter() - began))
+    return _finish(config, replace(checkpoint, params=result.params), rows, score, result, run)
+
+
+class _Rows(NamedTuple):
+    train: TokenizedRows
+    validation: TokenizedRows
+    test: TokenizedRows
+    max_length: int
+
+
+def _load(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
+    return load(
         config.checkpoint,
         "text-classification",
-        labelled.classes,
+        classes,
         problem_type="single_label_classification",
         seed=config.seed,
         precision=config.precision,
         allow=("classifier.*",),
     )
+
+
+def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: LabelledTable) -> _Rows:
     most = checkpoint.config.max_position_embeddings
     max_length = min(config.max_length or most, most)
 
     def rows(indices: np.ndarray) -> TokenizedRows:
         return tokenize_rows(labelled, indices, checkpoint.tokenizer, max_length, config.clean)
 
-    train, validation = rows(labelled.train), rows(labelled.validation)
-    test = rows(labelled.test)
-    score = None
-    if held_out := [*validation.lengths, *test.lengths]:
-        score = _make_score(checkpoint, np.array(held_out))
-    data = describe(labelled, train, config.data)
-    _say_data(say, checkpoint, labelled, train, max_length)
-    settings = _settings(config)
-    snapshots = Snapshots(
-        snapshots_folder, {**settings, "data": data["fingerprint"]}, config.snapshot_every
-    )
-    began = time.perf_counter()
-    evaluate = _make_evaluate(checkpoint, validation, score) if score and validation.ids else None
-    result = _train(config, checkpoint, train, evaluate, snapshots, say, verbose)
-    training = {
-        "epochs": len(result.history),
-        "steps": result.steps,
-        "seconds": round(time.perf_counter() - began, 3),
-        "ending": result.ending,
-        "best_epoch": result.best_epoch,
-        "history": result.history,
-    }
-    if result.ending == "not finite":
-        snapshots.remove()  # going on would end in the same place
-    if result.ending == "not finite" and result.best is None:
-        raise UserError(f"{result.message}; nothing was written, since no state was good")
-    run = RunFile(
-        text=config.text,
-        label=config.label,
-        clean=config.clean,
-        max_length=max_length,
-        settings=settings,
-        data=data,
-        versions=_versions(),
-        training=training,
-    )
-    if score and test.ids:
-        logits = score(result.params, test)
-        run = replace(run, scores=classification_scores(test.labels, logits, labelled.classes))
-    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
-        write_checkpoint(replace(checkpoint, params=result.params), scratch)
-        write_run_file(scratch, run)
-    if result.ending in ("interrupted", "not finite"):
-        raise UserError(_stopped_message(config, result))
-    snapshots.remove()
-    return FinetuneResult(config.out, run.scores, training)
+    return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), max_length)
 
 
 def _check_out(config: FinetuneConfig) -> Path:
     """The folder of the run's snapshots; refuses early what would fail at the end."""
-    out = config.out.absolute()
-    snapshots = out.with_name(f"{out.name}.snapshots")
+    out, snapshots = config.out.absolute(), _snapshots_folder(config)
     unfinished = snapshots.is_dir()
     if config.resume and out.exists() and not unfinished and not config.overwrite:
         raise UserError(f"{config.out} is a finished run: there is nothing to resume")
@@ -157,37 +143,40 @@ def _check_out(config: FinetuneConfig) -> Path:
     return snapshots
 
 
-def _say_data(
-    say: Say, checkpoint: Checkpoint, labelled: LabelledTable, train: TokenizedRows, max_length: int
-) -> None:
+def _snapshots_folder(config: FinetuneConfig) -> Path:
+    out = config.out.absolute()
+    return out.with_name(f"{out.name}.snapshots")
+
+
+def _say_data(say: Say, checkpoint: Checkpoint, labelled: LabelledTable, rows: _Rows) -> None:
     say(
         f"{len(labelled.labels)} rows in {len(labelled.classes)} classes: {len(labelled.train)} to "
         f"train on, {len(labelled.validation)} to validate, {len(labelled.test)} held out"
     )
     if labelled.table.dropped:
         say(f"{labelled.table.dropped} rows have no label and were dropped")
-    if train.truncated:
-        say(f"{train.truncated} training texts were cut to {max_length} tokens")
+    if rows.train.truncated:
+        say(f"{rows.train.truncated} training texts were cut to {rows.max_length} tokens")
     say(f"{checkpoint.folder.name}: {checkpoint.report}")
 
 
 def _train(
     config: FinetuneConfig,
     checkpoint: Checkpoint,
-    train: TokenizedRows,
-    evaluate: Callable[[Any], dict[str, float]] | None,
+    rows: _Rows,
+    score: Score | None,
     snapshots: Snapshots,
     say: Say,
     verbose: bool,
 ) -> FitResult:
-    devices = 1 if config.parallel == "jit" else jax.local_device_count()
+    train = rows.train
     plan = plan_packing(
         train.lengths,
         config.batch_size,
         config.seed,
         config.epochs,
         checkpoint.config.hidden_size,
-        row_multiple=devices * config.accumulation,
+        row_multiple=_devices(config) * config.accumulation,
     )
     steps = config.epochs * plan.steps
     say(f"{plan}, {config.epochs} epochs, {resolve_precision(config.precision)}")
@@ -198,6 +187,9 @@ def _train(
         label_smoothing=config.label_smoothing,
     )
     runner = make_runner(config.parallel, loss, optimizer, config.accumulation)
+    evaluate = None
+    if score and rows.validation.ids:
+        evaluate = make_evaluate(checkpoint, rows.validation, score)
     pad = checkpoint.config.pad_token_id or 0
     progress = Progress(steps) if verbose else None
     try:
@@ -215,6 +207,10 @@ def _train(
             progress.close()
 
 
+def _devices(config: FinetuneConfig) -> int:
+    return 1 if config.parallel == "jit" else jax.local_device_count()
+
+
 def _class_weights(config: FinetuneConfig, train: TokenizedRows, classes: int) -> np.ndarray | None:
     """C weights, mean 1 over the rows: N / (C x rows of the class)."""
     if config.class_weights == "none":
@@ -222,42 +218,41 @@ def _class_weights(config: FinetuneConfig, train: TokenizedRows, classes: int) -
     return len(train.labels) / (classes * np.bincount(train.labels, minlength=classes))
 
 
-def _make_evaluate(
-    checkpoint: Checkpoint, rows: TokenizedRows, score: Score
-) -> Callable[[Any], dict[str, float]]:
-    """Parameters -> loss and scores of the rows."""
-
-    def evaluate(params) -> dict[str, float]:
-        logits = score(params, rows)
-        losses = example_losses(logits, rows.labels, "single_label_classification")
-        scores = classification_scores(rows.labels, logits, checkpoint.labels)
-        names = ("accuracy", "weighted_f1", "macro_f1")
-        return {"loss": float(losses.mean()), **{name: scores[name] for name in names}}
-
-    return evaluate
+def _describe_training(result: FitResult, seconds: float) -> dict[str, Any]:
+    return {
+        "epochs": len(result.history),
+        "steps": result.steps,
+        "seconds": round(seconds, 3),
+        "ending": result.ending,
+        "best_epoch": result.best_epoch,
+        "history": result.history,
+    }
 
 
-def _make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
-    """Parameters and rows -> logits [N, C]: packed, in one shape for all rows of these lengths."""
-    plan = plan_packing(lengths, EVALUATION_TEXTS, 0, 1, checkpoint.config.hidden_size)
-    pad = checkpoint.config.pad_token_id or 0
-
-    @jax.jit
-    def logits_of(params, input_ids, segment_ids):
-        output = checkpoint.model.apply(
-            params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
-        )
-        return output.logits  # [R, S, C]
-
-    def score(params, rows: TokenizedRows) -> np.ndarray:
-        logits = np.zeros((len(rows.ids), checkpoint.config.num_labels), np.float32)
-        for batch in packed_in_order(rows.ids, None, plan, pad):
-            values = np.asarray(logits_of(params, batch["input_ids"], batch["segment_ids"]))
-            present = batch["rows_of"] >= 0
-            logits[batch["rows_of"][present]] = values[present]
-        return logits
-
-    return score
+def _finish(
+    config: FinetuneConfig,
+    trained: Checkpoint,
+    rows: _Rows,
+    score: Score | None,
+    result: FitResult,
+    run: RunFile,
+) -> FinetuneResult:
+    """Score, write the run folder, and remove the snapshots of a run that has come to its end."""
+    snapshots = _snapshots_folder(config)
+    if result.ending == "not finite":
+        shutil.rmtree(snapshots, ignore_errors=True)  # going on would end in the same place
+        if result.best is None:
+            raise UserError(f"{result.message}; nothing was written, since no state was good")
+    if score and rows.test.ids:
+        logits = score(trained.params, rows.test)
+        run = replace(run, scores=classification_scores(rows.test.labels, logits, trained.labels))
+    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
+        write_checkpoint(trained, scratch)
+        write_run_file(scratch, run)
+    if result.ending in ("interrupted", "not finite"):
+        raise UserError(_stopped_message(config, result))
+    shutil.rmtree(snapshots, ignore_errors=True)
+    return FinetuneResult(config.out, run.scores, run.training)
 
 
 def _stopped_message(config: FinetuneConfig, result: FitResult) -> str:
@@ -277,6 +272,16 @@ def _settings(config: FinetuneConfig) -> dict[str, Any]:
     for name in ("out", "resume", "overwrite", "snapshot_every"):
         del values[name]
     return json.loads(json.dumps(values))
+
+
+def _circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
+    """All that decides the bits of a run: a resumed one must have the same."""
+    return {
+        **run.settings,
+        "data": run.data["fingerprint"],
+        "precision": resolve_precision(config.precision),
+        "devices": _devices(config),
+    }
 
 
 def _versions() -> dict[str, str]:

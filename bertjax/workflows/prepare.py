@@ -39,7 +39,7 @@ class TokenizedRows:
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.array([len(ids) for ids in self.ids])
+        return np.array([len(ids) for ids in self.ids], np.int64)
 
 
 def read_labelled(
