@@ -39,14 +39,14 @@ def _multiplies_bfloat16(device) -> bool:
 def dense_product(x: jax.Array, w: jax.Array, precision: str) -> jax.Array:
     """x w [n, f] float32 from x [n, d] and w [d, f], both float32."""
     if precision == "bfloat16":
-        return _dense_short(x, w)
+        return _dense_short(False, x, w)
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST)
 
 
 def tied_product(x: jax.Array, table: jax.Array, precision: str) -> jax.Array:
     """x table^T [n, v] float32 from x [n, d] and the rows [v, d] of a table, both float32."""
     if precision == "bfloat16":
-        return _tied_short(x, table)
+        return _dense_short(True, x, table)
     return jnp.dot(x, table.T, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -63,42 +63,26 @@ def head_product(spec: str, a: jax.Array, b: jax.Array, precision: str) -> jax.A
 
 # The derivative of a short product that JAX derives converts its operands back to float32, which
 # is the slow path; so these are written here.
-@jax.custom_vjp
-def _dense_short(x: jax.Array, w: jax.Array) -> jax.Array:
-    return _dot(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16))
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dense_short(tied: bool, x: jax.Array, w: jax.Array) -> jax.Array:
+    """x w, or x w^T if `tied`."""
+    return _dense_forward(tied, x, w)[0]
 
 
-def _dense_forward(x, w):
+def _dense_forward(tied, x, w):
     x, w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
-    return _dot(x, w), (x, w)
+    return (_dot_transposed if tied else _dot)(x, w), (x, w)
 
 
-def _dense_backward(saved, g):
+def _dense_backward(tied, saved, g):
     x, w = saved
     g = g.astype(jnp.bfloat16)
+    if tied:
+        return _dot(g, w), _weight_gradient(g, x)
     return _dot_transposed(g, w), _weight_gradient(x, g)
 
 
 _dense_short.defvjp(_dense_forward, _dense_backward)
-
-
-@jax.custom_vjp
-def _tied_short(x: jax.Array, table: jax.Array) -> jax.Array:
-    return _dot_transposed(x.astype(jnp.bfloat16), table.astype(jnp.bfloat16))
-
-
-def _tied_forward(x, table):
-    x, table = x.astype(jnp.bfloat16), table.astype(jnp.bfloat16)
-    return _dot_transposed(x, table), (x, table)
-
-
-def _tied_backward(saved, g):
-    x, table = saved
-    g = g.astype(jnp.bfloat16)
-    return _dot(g, table), _weight_gradient(g, x)
-
-
-_tied_short.defvjp(_tied_forward, _tied_backward)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -70,7 +70,7 @@ def test_what_is_written_says_what_transformers_asks_for(task, write):
 
 
 def test_the_model_computes_the_same_after_a_save(write, tmp_path):
-    before = load(write("text-classification"))
+    before = load(write("text-classification", num_hidden_layers=1))
     save(before, tmp_path / "again")
     after = load(tmp_path / "again")
     ids = jnp.arange(10).reshape(2, 5)
@@ -137,9 +137,6 @@ def test_shards_are_read_as_one(write, tmp_path, assert_same_params):
     assert names(tmp_path / "again") == ["config.json", "model.safetensors"]
 
 
-# A save that fails, and one over what is there.
-
-
 @pytest.mark.parametrize("function", ["write_safetensors", "write_pooling", "write_tensors"])
 @pytest.mark.parametrize("stands", [True, False])
 def test_a_save_that_fails_in_the_middle_leaves_nothing(
@@ -163,10 +160,9 @@ def test_a_save_that_fails_in_the_middle_leaves_nothing(
 
 def test_an_existing_folder_is_refused(write, make_checkpoint):
     folder = write("fill-mask")
-    before = (folder / "model.safetensors").read_bytes()
     with pytest.raises(UserError, match="source exists already"):
         save(make_checkpoint("pretraining"), folder)
-    assert (folder / "model.safetensors").read_bytes() == before
+    assert load(folder).task == "fill-mask"
     assert names(folder.parent) == ["source"]
 
 
@@ -198,9 +194,6 @@ def test_the_home_folder_has_its_short_name(write, make_checkpoint, tmp_path, mo
     assert load("~/mine").folder == tmp_path / "mine"
 
 
-# The task, and configs that are none.
-
-
 def test_several_architectures_or_one_alone(write, change_config):
     folder = write("fill-mask")
     change_config(folder, architectures=["MyOwnBert", "BertForMaskedLM"])
@@ -218,11 +211,8 @@ def test_a_config_that_names_no_task_of_ours_asks_for_one(architectures, write, 
     assert str(architectures) in str(error.value)
     assert "fill-mask, next-sentence-prediction" in str(error.value)
     assert load(folder, "fill-mask").report.missing == ()
-
-
-def test_an_unknown_task_is_refused(write):
     with pytest.raises(UserError, match="task 'summarization' is not one of feature-extraction"):
-        load(write("fill-mask"), "summarization")
+        load(folder, "summarization")
 
 
 @pytest.mark.parametrize(
@@ -278,18 +268,12 @@ def test_a_folder_without_a_config_is_refused(write):
         load(folder)
 
 
-# Labels.
-
-
-@pytest.mark.parametrize(
-    ("fields", "labels"),
-    [({}, ("LABEL_0", "LABEL_1")), ({"num_labels": 2}, ("LABEL_0", "LABEL_1"))],
-)
-def test_a_config_without_names_of_classes(fields, labels, write, change_config):
+@pytest.mark.parametrize("fields", [{}, {"num_labels": 2}])
+def test_a_config_without_names_of_classes(fields, write, change_config):
     folder = write("text-classification")
     change_config(folder, id2label=None, label2id=None, **fields)
     checkpoint = load(folder)
-    assert checkpoint.labels == labels
+    assert checkpoint.labels == ("LABEL_0", "LABEL_1")
     assert checkpoint.report.missing == ()
 
 
@@ -345,19 +329,18 @@ def test_the_problem_type_is_that_of_the_caller_and_is_saved(write, change_confi
 def test_the_features_of_a_classifier_keep_its_labels_but_not_its_head(
     write, tmp_path, assert_same_params
 ):
-    features = load(write("text-classification", id2label=("no", "yes")), "feature-extraction")
+    features = load(
+        write("text-classification", id2label=("no", "yes"), num_hidden_layers=0),
+        "feature-extraction",
+    )
     save(features, tmp_path / "features")
     again = load(tmp_path / "features")
     assert again.task == "feature-extraction"
     assert again.labels == ("no", "yes")
     assert again.has_pooler
-    assert again.report.unexpected == ()
     assert_same_params(again.params, features.params)
     headed = load(tmp_path / "features", "text-classification")
     assert headed.report.missing == ("classifier.weight", "classifier.bias")
-
-
-# Tokenizers and sentence pooling.
 
 
 def test_a_folder_without_a_tokenizer_loads_and_saves(write, tmp_path):
@@ -396,8 +379,8 @@ def test_a_vocabulary_alone_is_a_tokenizer(write, packaged_folder, tmp_path):
 
 
 def test_the_embedding_of_a_sentence_is_the_same_after_a_save(write, tmp_path):
-    folder = write("feature-extraction", pooling=SentencePooling("mean", normalize=True))
-    before = load(folder)
+    pooling = SentencePooling("mean", normalize=True)
+    before = load(write("feature-extraction", pooling=pooling, num_hidden_layers=0))
     save(before, tmp_path / "again")
     after = load(tmp_path / "again")
     ids, mask = jnp.array([[1, 2, 3], [4, 5, 0]]), jnp.array([[1, 1, 1], [1, 1, 0]])
@@ -409,7 +392,8 @@ def test_the_embedding_of_a_sentence_is_the_same_after_a_save(write, tmp_path):
 
 
 def test_a_classifier_on_a_sentence_encoder_has_no_pooling_of_sentences(write, tmp_path):
-    folder = write("feature-extraction", pooling=SentencePooling("mean", normalize=True))
+    pooling = SentencePooling("mean", normalize=True)
+    folder = write("feature-extraction", pooling=pooling, num_hidden_layers=0)
     checkpoint = load(folder, "text-classification", ["a", "b"])
     assert checkpoint.sentence_pooling is None
     save(checkpoint, tmp_path / "again")

@@ -47,7 +47,8 @@ def test_every_task_has_a_class_of_transformers():
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_rows_are_the_parameters_of_the_model(task, tied, hidden_act, make_checkpoint):
-    checkpoint = make_checkpoint(task, tie_word_embeddings=tied, hidden_act=hidden_act)
+    fields = {"tie_word_embeddings": tied, "hidden_act": hidden_act, "num_hidden_layers": 1}
+    checkpoint = make_checkpoint(task, **fields)
     rows = [*encoder_rows(checkpoint.config), *head_rows(checkpoint.config, task)]
     assert named(rows) == {(module, p) for module, ps in checkpoint.params.items() for p in ps}
     both = [(row.module, row.param) for row in rows]

@@ -58,3 +58,10 @@ def build(tiny, random_params) -> Callable:
         return model, random_params(model, jnp.ones(shape, jnp.int32))
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion():
+    """The model mixes no types unless it says so."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield

@@ -1,0 +1,50 @@
+"""Rows, their split and their tokens."""
+
+import numpy as np
+import pytest
+
+from bertjax.data.tokens import load_tokenizer
+from bertjax.errors import UserError
+from bertjax.workflows.prepare import describe, read_labelled, tokenize_rows
+
+
+@pytest.fixture
+def labelled(table_file):
+    return read_labelled(str(table_file), ("title", "description"), "tag", 0.2, 0.1, seed=3)
+
+
+def test_the_three_parts_share_no_row_and_leave_none_out(labelled):
+    parts = [labelled.train, labelled.validation, labelled.test]
+    assert [len(part) for part in parts] == [42, 6, 12]
+    assert sorted(np.concatenate(parts)) == list(range(60))
+    assert [labelled.labels[i] for i in labelled.test].count("money") == 4
+
+
+def test_sizes_that_leave_nothing_to_train_on_are_refused(table_file):
+    with pytest.raises(UserError, match=r"test_size 0.5 and validation_size 0.5 leave no row"):
+        read_labelled(str(table_file), ("title",), "tag", 0.5, 0.5, seed=0)
+
+
+def test_rows_are_tokenized_in_their_order(labelled, packaged_folder):
+    tokenizer = load_tokenizer(packaged_folder)
+    rows = tokenize_rows(labelled, np.array([1, 0]), tokenizer, max_length=6, clean=False)
+    # "bank bank tax euro number 0" is cut to [CLS] bank bank tax euro [SEP]
+    assert rows.ids[0].tolist() == [101, 2924, 2924, 4171, 9944, 102]
+    assert rows.labels.tolist() == [1, 0]
+    assert rows.truncated == 2
+    assert rows.lengths.tolist() == [6, 6]
+
+
+def test_no_rows_have_no_lengths(labelled, packaged_folder):
+    rows = tokenize_rows(labelled, np.arange(0), load_tokenizer(packaged_folder), 6, False)
+    assert rows.lengths.shape == (0,)
+    assert rows.lengths.dtype == np.int64
+
+
+def test_the_facts_on_the_data(labelled, packaged_folder):
+    train = tokenize_rows(labelled, labelled.train, load_tokenizer(packaged_folder), 64, False)
+    facts = describe(labelled, train, "table.csv")
+    assert facts["rows"] == 60
+    assert facts["train_rows"] == 42
+    assert facts["train_tokens"] == train.lengths.sum()
+    assert facts["classes"] == {"animals": 20, "money": 20, "weather": 20}

@@ -1,0 +1,30 @@
+"""Packed evaluation gives each row the logits that it has alone."""
+
+import numpy as np
+
+from bertjax.checkpoints.folder import load
+from bertjax.data.tokens import tokenize
+from bertjax.workflows.prepare import TokenizedRows
+from bertjax.workflows.scoring import make_evaluate, make_score
+
+TEXTS = ["cat", "rain snow wind and more rain than snow", "bank tax", "dog", "", "euro " * 40] * 20
+
+
+def test_logits_and_scores(run_folder):
+    checkpoint = load(run_folder)
+    ids = tokenize(checkpoint.tokenizer, TEXTS, 128).ids
+    labels = np.array([0, 2, 1, 0, 0, 1] * 20, np.int32)
+    rows = TokenizedRows(ids, labels, 0)
+    score = make_score(checkpoint, rows.lengths)
+    logits = score(checkpoint.params, rows)
+    for i in (0, 1, 4, 5, 119):
+        alone = checkpoint.model.apply(checkpoint.params, None, ids[i][None]).logits
+        assert alone is not None
+        np.testing.assert_allclose(logits[i], alone[0], atol=2e-5)
+
+    found = make_evaluate(checkpoint, rows, score)(checkpoint.params)
+    assert found["accuracy"] == (logits.argmax(1) == labels).mean()
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    expected = -log_probabilities[np.arange(120), labels].mean()
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
