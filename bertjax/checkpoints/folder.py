@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from bertjax.checkpoints.convert import Params, Report, read_params, write_tenso
 from bertjax.checkpoints.files import open_tensors
 from bertjax.checkpoints.names import ARCHITECTURES, Row, canonical_names, encoder_rows, head_rows
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
+from bertjax.checkpoints.run_file import RunFile, read_run_file, write_run_file
 from bertjax.checkpoints.safetensors_files import write_safetensors
 from bertjax.checkpoints.sentence import read_pooling, write_pooling
 from bertjax.data.tokens import TOKENIZER_FILES, load_tokenizer
@@ -46,6 +47,9 @@ class Checkpoint:
     folder: Path  # where it was read from
     has_pooler: bool = True
     sentence_pooling: SentencePooling | None = None
+    run: RunFile = field(
+        default_factory=RunFile
+    )  # how texts are prepared, and where a trained head comes from
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -113,7 +117,8 @@ def load(
     params, report = read_params(
         reader, rows, model, shallow, dummy, seed, param_dtype, allow, fresh
     )
-    return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling)
+    run = read_run_file(folder) if same_head else RunFile()
+    return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling, run)
 
 
 def save(checkpoint: Checkpoint, folder: str | Path, overwrite: bool = False) -> None:
@@ -129,7 +134,7 @@ def save(checkpoint: Checkpoint, folder: str | Path, overwrite: bool = False) ->
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write config, weights and tokenizer into an empty folder."""
+    """Write config, weights, tokenizer and, of a run, `bertjax.json` into an empty folder."""
     config, task = checkpoint.config, checkpoint.task
     dtype = jax.tree.leaves(checkpoint.params)[0].dtype.name
     values = config.to_dict()
@@ -145,6 +150,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     if any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
         # Read anew: one that was in use would be written with the truncation of its last call.
         load_tokenizer(checkpoint.folder).save_pretrained(folder)
+    if checkpoint.run != RunFile():
+        write_run_file(folder, checkpoint.run)
 
 
 def _rows(config: BertConfig, task: str, has_pooler: bool) -> list[Row]:

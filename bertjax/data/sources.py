@@ -53,8 +53,8 @@ def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table
     """
     columns = [text] if isinstance(text, str) else list(text)
     frame = read_frame(data)
+    _check_columns(frame, columns if label is None else [*columns, label], data)
     texts = text_of(frame, columns, data)
-    _check_columns(frame, [] if label is None else [label], data)
     if label is None:
         return Table(texts, None, 0, _fingerprint(texts, None))
 

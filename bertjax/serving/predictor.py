@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
-from bertjax.checkpoints.run_file import RunFile, read_run_file
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.ladder import ladder_batches
 from bertjax.data.tokens import Tokens, tokenize
@@ -37,14 +36,13 @@ class Predictor:
     """A text classifier that is ready to be called.
 
     Args:
-        checkpoint: of the task text-classification.
-        run: how texts are prepared.
+        checkpoint: of the task text-classification; its `run` says how texts are prepared.
 
     Raises:
         UserError: the checkpoint has no trained head, or two classes of one name.
     """
 
-    def __init__(self, checkpoint: Checkpoint, run: RunFile | None = None):
+    def __init__(self, checkpoint: Checkpoint):
         if checkpoint.task != "text-classification":
             raise UserError(
                 f"{checkpoint.folder} was loaded for {checkpoint.task}, expected a checkpoint of "
@@ -61,7 +59,7 @@ class Predictor:
                 f"({checkpoint.report}): fine-tune it first with `bertjax finetune`"
             )
         self.checkpoint = checkpoint
-        self.run = run or RunFile()
+        self.run = checkpoint.run
         self._forward = jax.jit(_forward(checkpoint, self.run.temperature))
 
     @classmethod
@@ -71,8 +69,7 @@ class Predictor:
         Raises:
             UserError: there is no such folder, or it is not a text classifier's.
         """
-        checkpoint = load(folder, "text-classification", precision=precision)
-        return cls(checkpoint, read_run_file(checkpoint.folder))
+        return cls(load(folder, "text-classification", precision=precision))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
-from bertjax.checkpoints.run_file import RunFile, write_run_file
+from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import packed_batches
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
@@ -247,8 +247,7 @@ def _finish(
         logits = score(trained.params, rows.test)
         run = replace(run, scores=classification_scores(rows.test.labels, logits, trained.labels))
     with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
-        write_checkpoint(trained, scratch)
-        write_run_file(scratch, run)
+        write_checkpoint(replace(trained, run=run), scratch)
     if result.ending in ("interrupted", "not finite"):
         raise UserError(_stopped_message(config, result))
     shutil.rmtree(snapshots, ignore_errors=True)

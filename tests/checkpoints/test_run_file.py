@@ -99,3 +99,16 @@ def test_the_refusal_names_the_field(tmp_path):
     (tmp_path / NAME).write_text('{"temperature": "hot"}')
     with pytest.raises(UserError, match=r"\(temperature is 'hot'\)"):
         read_run_file(tmp_path)
+
+
+def test_a_run_survives_load_and_save(run_folder, tmp_path):
+    from bertjax.checkpoints.folder import load, save
+
+    save(load(run_folder), tmp_path / "copy")
+    assert (tmp_path / "copy" / NAME).read_bytes() == (run_folder / NAME).read_bytes()
+
+
+def test_a_new_head_does_not_carry_the_scores_of_the_old(run_folder):
+    from bertjax.checkpoints.folder import load
+
+    assert load(run_folder, labels=["other", "classes"]).run == RunFile()

@@ -236,7 +236,7 @@ def test_one_text_is_no_list_of_texts(predictor):
 @pytest.mark.parametrize("text", [None, 3, float("nan"), b"a cat", ["a cat"]])
 @pytest.mark.parametrize("clean", [False, True])
 def test_what_is_no_text_is_named(text, clean, checkpoint):
-    predictor = Predictor(checkpoint, RunFile(clean=clean))
+    predictor = Predictor(replace(checkpoint, run=RunFile(clean=clean)))
     with pytest.raises(UserError, match=r"text 1 is .*, expected a str"):
         predictor(["a cat", text])
 

@@ -131,7 +131,7 @@ def test_a_failure_at_the_end_leaves_the_old_run_whole(config, monkeypatch):
     def fail(*_):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(workflow, "write_run_file", fail)
+    monkeypatch.setattr(workflow, "write_checkpoint", fail)
     with pytest.raises(RuntimeError):
         finetune(replace(config, overwrite=True, seed=3), verbose=False)
     assert {p.name: p.read_bytes() for p in config.out.iterdir()} == before
