@@ -72,6 +72,9 @@ def text_of(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> list[st
       UserError: a column is not there; the message lists those that are.
     """
     _check_columns(frame, columns, name)
+    if not columns:
+        there = quoted(map(str, frame.columns))
+        raise UserError(f"{name} needs at least one text column; its columns are {there}")
     parts = [_cells(frame, column) for column in columns]
     return [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
 
