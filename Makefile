@@ -19,7 +19,7 @@ demo: .venv/installed
 		--out runs/demo --epochs 4 --overwrite
 	$(BIN)/bertjax predict runs/demo --text \
 		"Segmenting tumours in CT scans with a small U-Net" \
-		"Roll back a model when its error rate climbs"
+		"Canary releases and automatic rollback for models behind a load balancer"
 
 test: .venv/installed
 	$(BIN)/python -m pytest
