@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next allocation instead of returning it.
 
     XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew, a step of a
-    small BERT spends a fifth of its time on page faults. A setting of the whole process, so it is
+    small BERT takes about 100,000 page faults. A setting of the whole process, so it is
     the command's and not the library's; where there is no glibc, nothing happens.
     """
     try:
