@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,8 +16,6 @@ import numpy as np
 from bertjax.checkpoints.files import TensorReader
 from bertjax.checkpoints.names import Row, canonical_names, is_head
 from bertjax.errors import UserError
-
-_LAYER = re.compile(r"/layer_\d+")
 
 Params = dict[str, dict[str, jax.Array]]  # Haiku's: module name -> parameter name -> array
 
@@ -63,10 +62,7 @@ def _span(numbers: list[int]) -> str:
 def read_params(
     reader: TensorReader,
     rows: Sequence[Row],
-    model: hk.Transformed,
-    shallow: hk.Transformed,
-    dummy: np.ndarray,
-    seed: int,
+    initialise: Callable[[Sequence[Row]], Params],
     param_dtype: str,
     allow: Sequence[str],
     fresh: Sequence[str] = (),
@@ -75,10 +71,7 @@ def read_params(
 
     Args:
         rows: the model's tensors.
-        shallow: the same with one layer, whose shapes stand for those of every layer: tracing a
-            deep model takes as long as reading it.
-        dummy: int input_ids that `model.init` takes.
-        seed: of what is initialised.
+        initialise: the values, from a seed, of the rows that the file does not have.
         param_dtype: of every parameter, whatever the file's.
         allow: patterns (`classifier.*`) of names that may be missing, unexpected or mismatched
             besides those that always may: a head that is missing, and heads of other tasks.
@@ -87,41 +80,49 @@ def read_params(
     Raises:
         UserError: a list but the first has a name that is not allowed.
     """
-    shapes = jax.eval_shape(shallow.init, jax.eval_shape(jax.random.key, 0), dummy)
     stored = dict(canonical_names(reader.names()))
     sources, missing, mismatched, used = {}, [], [], set()
     for row in rows:
         names = [n for n in (row.name, *row.aliases) if n in stored]
         used.update(names)
-        expected = shapes[_LAYER.sub("/layer_0", row.module)][row.param].shape
         if not names or _matches(row.name, fresh):
             missing.append(row.name)
             continue
         found = reader.shape(stored[names[0]])
-        if (tuple(reversed(found)) if row.transposed else found) == expected:
+        if found == row.shape:
             sources[row] = stored[names[0]]
         else:
-            mismatched.append(f"{row.name} {list(found)} for {_stored_shape(row, expected)}")
+            mismatched.append(f"{row.name} {list(found)} for {list(row.shape)}")
     unexpected = [name for name in stored if name not in used]
     _refuse(missing, unexpected, mismatched, allow)
 
-    params = _read(reader, sources, param_dtype)
+    params = _read(reader, sources, jnp.dtype(param_dtype))
     if len(sources) < len(rows):
-        absent = [row for row in rows if row not in sources]
-        source = shallow if all(row.module in shapes for row in absent) else model
-        _merge(params, _initialise(source, dummy, seed, absent, param_dtype))
+        fresh_params = initialise([row for row in rows if row not in sources])
+        _merge(params, jax.tree.map(lambda x: x.astype(param_dtype), fresh_params))
     report = Report(
         tuple(row.name for row in sources), tuple(missing), tuple(unexpected), tuple(mismatched)
     )
     return params, report
 
 
+def initialise_rows(
+    model: hk.Transformed, dummy: np.ndarray, seed: int, rows: Sequence[Row]
+) -> Params:
+    """These rows of `model.init(key(seed), dummy)`; compiled, so that no other is computed."""
+
+    def init(key: jax.Array) -> Params:
+        every: Any = model.init(key, dummy)
+        chosen: Params = {}
+        for row in rows:
+            chosen.setdefault(row.module, {})[row.param] = every[row.module][row.param]
+        return chosen
+
+    return jax.jit(init)(jax.random.key(seed))
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _stored_shape(row: Row, shape: tuple[int, ...]) -> list[int]:
-    return list(reversed(shape)) if row.transposed else list(shape)
 
 
 def _refuse(
@@ -151,31 +152,21 @@ def _refuse(
         )
 
 
-def _read(reader: TensorReader, sources: Mapping[Row, str], param_dtype: str) -> Params:
+def _read(reader: TensorReader, sources: Mapping[Row, str], param_dtype: np.dtype) -> Params:
     """Read tensor by tensor, so that the memory needed is the parameters' and little more."""
-    params: Params = {}
-    for row, name in sources.items():
-        tensor = reader.read(name).astype(jnp.dtype(param_dtype), copy=False)
+
+    def put(item: tuple[Row, str]) -> tuple[Row, jax.Array]:
+        row, name = item
+        tensor = reader.read(name).astype(param_dtype, copy=False)
         # A transposed view: the runtime brings it into order on its one copy, faster than numpy.
-        array = jax.device_put(tensor.T if row.transposed else tensor)
-        params.setdefault(row.module, {})[row.param] = array
+        return row, jax.device_put(tensor.T if row.transposed else tensor)
+
+    params: Params = {}
+    # Two at a time: one is read from the file while another is brought into order.
+    with ThreadPoolExecutor(2) as pool:
+        for row, array in pool.map(put, sources.items()):
+            params.setdefault(row.module, {})[row.param] = array
     return params
-
-
-def _initialise(
-    model: hk.Transformed, dummy: np.ndarray, seed: int, rows: Sequence[Row], param_dtype: str
-) -> Params:
-    """Only these rows of `model.init`; compiled, so that nothing else is computed."""
-
-    def init(key: jax.Array) -> Params:
-        every: Any = model.init(key, dummy)
-        chosen: Params = {}
-        for row in rows:
-            value = every[row.module][row.param].astype(param_dtype)
-            chosen.setdefault(row.module, {})[row.param] = value
-        return chosen
-
-    return jax.jit(init)(jax.random.key(seed))
 
 
 def _merge(params: Params, others: Params) -> None:

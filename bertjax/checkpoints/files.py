@@ -27,7 +27,11 @@ class TensorReader(Protocol):
         ...
 
     def read(self, name: str) -> np.ndarray:
-        """One tensor in memory of its own, C-contiguous. UserError: absent or damaged."""
+        """One tensor in memory of its own, C-contiguous; several threads may read at a time.
+
+        Raises:
+            UserError: absent or damaged.
+        """
         ...
 
 

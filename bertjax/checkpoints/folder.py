@@ -13,9 +13,22 @@ import jax
 import numpy as np
 
 from bertjax.checkpoints.atomic import new_folder
-from bertjax.checkpoints.convert import Params, Report, read_params, write_tensors
+from bertjax.checkpoints.convert import (
+    Params,
+    Report,
+    initialise_rows,
+    read_params,
+    write_tensors,
+)
 from bertjax.checkpoints.files import open_tensors
-from bertjax.checkpoints.names import ARCHITECTURES, Row, canonical_names, encoder_rows, head_rows
+from bertjax.checkpoints.names import (
+    ARCHITECTURES,
+    Row,
+    canonical_names,
+    encoder_rows,
+    head_rows,
+    is_head,
+)
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.checkpoints.run_file import RunFile, read_run_file, write_run_file
 from bertjax.checkpoints.safetensors_files import write_safetensors
@@ -110,13 +123,17 @@ def load(
     has_pooler = task != "feature-extraction" or "bert.pooler.dense.weight" in names
     pooling = read_pooling(folder) if task == "feature-extraction" else None
     model = make_model(config, task, precision, has_pooler, pooling)
-    one_layer = replace(config, num_hidden_layers=min(config.num_hidden_layers, 1))
-    shallow = make_model(one_layer, task, precision, has_pooler, pooling)
     rows = _rows(config, task, has_pooler)
-    dummy = np.zeros((1, 1, 2) if task == "multiple-choice" else (1, 2), np.int32)
-    params, report = read_params(
-        reader, rows, model, shallow, dummy, seed, param_dtype, allow, fresh
-    )
+
+    def initialise(absent: Sequence[Row]) -> Params:
+        # Tracing a deep model takes longer than reading it, and a head needs no layer.
+        layers = 0 if all(is_head(row.name) for row in absent) else config.num_hidden_layers
+        small = replace(config, num_hidden_layers=layers)
+        dummy = np.zeros((1, 1, 2) if task == "multiple-choice" else (1, 2), np.int32)
+        source = make_model(small, task, precision, has_pooler, pooling)
+        return initialise_rows(source, dummy, seed, absent)
+
+    params, report = read_params(reader, rows, initialise, param_dtype, allow, fresh)
     run = read_run_file(folder) if same_head else RunFile()
     return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling, run)
 

@@ -35,8 +35,15 @@ HEADS = {
 }
 
 
-def named(rows) -> set[tuple[str, str]]:
-    return {(row.module, row.param) for row in rows}
+def described(rows) -> dict[tuple[str, str], tuple[int, ...]]:
+    """The shape that the rows give each parameter of the model."""
+    return {
+        (row.module, row.param): row.shape[::-1] if row.transposed else row.shape for row in rows
+    }
+
+
+def shapes_of(params) -> dict[tuple[str, str], tuple[int, ...]]:
+    return {(module, p): array.shape for module, ps in params.items() for p, array in ps.items()}
 
 
 def test_every_task_has_a_class_of_transformers():
@@ -50,7 +57,7 @@ def test_the_rows_are_the_parameters_of_the_model(task, tied, hidden_act, make_c
     fields = {"tie_word_embeddings": tied, "hidden_act": hidden_act, "num_hidden_layers": 1}
     checkpoint = make_checkpoint(task, **fields)
     rows = [*encoder_rows(checkpoint.config), *head_rows(checkpoint.config, task)]
-    assert named(rows) == {(module, p) for module, ps in checkpoint.params.items() for p in ps}
+    assert described(rows) == shapes_of(checkpoint.params)
     both = [(row.module, row.param) for row in rows]
     names = [name for row in rows for name in (row.name, *row.copies)]
     assert Counter(both).most_common(1)[0][1] == Counter(names).most_common(1)[0][1] == 1
@@ -60,8 +67,7 @@ def test_the_rows_are_the_parameters_of_the_model(task, tied, hidden_act, make_c
 def test_without_a_pooler_feature_extraction_adds_nothing(make_checkpoint):
     checkpoint = make_checkpoint("feature-extraction", has_pooler=False)
     assert head_rows(checkpoint.config, "feature-extraction", has_pooler=False) == []
-    expected = {(module, p) for module, ps in checkpoint.params.items() for p in ps}
-    assert named(encoder_rows(checkpoint.config)) == expected
+    assert described(encoder_rows(checkpoint.config)) == shapes_of(checkpoint.params)
 
 
 def test_the_encoder_has_the_names_of_a_real_checkpoint(packaged_folder):
