@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
-from bertjax.models.layers import Dense, dropout
+from bertjax.models.dropout import dropout
+from bertjax.models.layers import Dense
 from bertjax.models.precision import head_product
 
 

@@ -12,7 +12,8 @@ import jax
 from bertjax.models.activations import ACTIVATIONS
 from bertjax.models.attention import SelfAttention
 from bertjax.models.configs import BertConfig
-from bertjax.models.layers import Dense, Embeddings, dropout, layer_norm
+from bertjax.models.dropout import dropout
+from bertjax.models.layers import Dense, Embeddings, layer_norm
 from bertjax.models.segments import visible
 
 

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from bertjax.models import segments
 from bertjax.models.bert import Activation, BertEncoder, Encoded
 from bertjax.models.configs import TASKS, BertConfig, Precision
-from bertjax.models.layers import Dense, dropout, layer_norm
+from bertjax.models.dropout import dropout
+from bertjax.models.layers import Dense, layer_norm
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import resolve_precision, tied_product
 

@@ -1,10 +1,11 @@
-"""The small parts of a BERT: dense layer, normalisation, dropout, embeddings."""
+"""The small parts of a BERT: dense layer, normalisation, embeddings."""
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
+from bertjax.models.dropout import dropout
 from bertjax.models.precision import dense_product
 
 
@@ -29,22 +30,6 @@ class Dense(hk.Module):
 def layer_norm(x: jax.Array, config: BertConfig, name: str = "layer_norm") -> jax.Array:
     """Normalise the last axis, in float32 (Ba et al. 2016)."""
     return hk.LayerNorm(-1, True, True, eps=config.layer_norm_eps, name=name)(x)
-
-
-def dropout(x: jax.Array, rate: float) -> jax.Array:
-    """Zero each entry with probability `rate` and scale the others up; no key, no dropout.
-
-    One draw of 16 random bits an entry: the rate is rounded to 1/65536 and the scale is that of
-    the rounded rate, so the expectation is exact.
-    """
-    key = hk.maybe_next_rng_key()
-    if key is None or rate == 0.0:
-        return x
-    kept = round((1.0 - rate) * 2**16)  # of 65536 draws
-    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
-    draws = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
-    keep = (draws.astype(jnp.uint32) < kept).reshape(x.shape)
-    return jnp.where(keep, x * (2**16 / max(kept, 1)), 0.0)
 
 
 class Embeddings(hk.Module):

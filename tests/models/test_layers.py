@@ -4,9 +4,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from bertjax.models.layers import Dense, Embeddings, dropout, layer_norm
+from bertjax.models.layers import Dense, Embeddings, layer_norm
 
 
 def test_dense_is_x_w_plus_b_over_any_leading_axes(tiny):
@@ -38,55 +37,6 @@ def test_layer_norm_divides_by_the_population_deviation_and_uses_eps(tiny):
     wide = replace(tiny, layer_norm_eps=3.0)  # divided by sqrt(1 + 3)
     halved = hk.transform(lambda x: layer_norm(x, wide)).apply(params, None, x)
     np.testing.assert_allclose(halved, [[-0.5, 11.0]], rtol=1e-6)
-
-
-def drop(x, rate, seed):
-    key = None if seed is None else jax.random.key(seed)
-    return hk.transform(lambda x: dropout(x, rate)).apply({}, key, x)
-
-
-def test_no_key_no_dropout():
-    x = jnp.arange(5.0)
-    np.testing.assert_array_equal(drop(x, 0.9, None), x)
-
-
-def test_rate_zero_changes_nothing():
-    x = jnp.arange(5.0)
-    np.testing.assert_array_equal(drop(x, 0.0, 0), x)
-
-
-def test_rate_one_leaves_nothing():
-    np.testing.assert_array_equal(drop(jnp.ones(5), 1.0, 0), np.zeros(5))
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_dropout_zeroes_at_its_rate_and_keeps_the_mean(rate):
-    n = 100_001  # odd, as two draws come of one word
-    y = np.asarray(drop(jnp.ones(n), rate, 3))
-    dropped = (y == 0).mean()
-    deviation = np.sqrt(rate * (1 - rate) / n)
-    assert abs(dropped - rate) < 4 * deviation
-    assert abs(y.mean() - 1.0) < 4 * deviation / (1 - rate)
-    np.testing.assert_allclose(y[y > 0], 1 / (1 - rate), rtol=1e-4)
-
-
-def test_dropout_of_neighbours_is_independent():
-    """Both halves of one random word are used."""
-    kept = np.asarray(drop(jnp.ones(100_000), 0.5, 5)) > 0
-    both = (kept[0::2] & kept[1::2]).mean()
-    assert abs(both - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 50_000)
-
-
-def test_dropout_is_the_same_for_the_same_key_and_another_for_another():
-    x = jnp.ones((7, 9))
-    np.testing.assert_array_equal(drop(x, 0.5, 1), drop(x, 0.5, 1))
-    assert not np.array_equal(drop(x, 0.5, 1), drop(x, 0.5, 2))
-
-
-def test_gradient_of_dropout_is_its_factor():
-    x = jnp.array([2.0, 3.0, 4.0, 5.0])
-    slope = jax.grad(lambda x: drop(x, 0.5, 0).sum())(x)
-    np.testing.assert_array_equal(slope, drop(jnp.ones(4), 0.5, 0))
 
 
 def test_embeddings_are_the_normalised_sum_of_three_rows(tiny):
