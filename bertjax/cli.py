@@ -2,6 +2,8 @@
 
 import ctypes
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -30,15 +32,26 @@ STYLE = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; see `run` for the exit status."""
-    config = tyro.cli(
+    try:
+        try:
+            config = _parse(arguments)
+            keep_freed_memory()
+            return run(config)
+        finally:
+            sys.stdout.flush()  # else a closed pipe shows only when Python exits
+    except BrokenPipeError:  # `bertjax ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _parse(arguments: Sequence[str] | None) -> FinetuneConfig | EvaluateConfig | PredictConfig:
+    return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]  # a union is a type to tyro
         prog="bertjax",
         description="Fine-tune BERT on a table of text, score it, and predict, in JAX.",
         args=arguments,
         config=STYLE,
     )
-    keep_freed_memory()
-    return run(config)
 
 
 def keep_freed_memory() -> None:

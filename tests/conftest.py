@@ -8,6 +8,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,28 @@ def packaged_folder() -> Path:
     assert spec is not None, "make test installs this package"
     assert spec.origin is not None
     return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def random_params() -> Callable:
+    """(model, *inputs) -> parameters drawn from a normal distribution, scales of norms around 1."""
+    import jax
+    import numpy as np
+
+    def draw(model, *inputs):
+        shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+        rng = np.random.default_rng(0)
+        return {
+            module: {
+                name: jax.numpy.asarray(
+                    rng.normal(float(name == "scale"), 0.4, leaf.shape), leaf.dtype
+                )
+                for name, leaf in values.items()
+            }
+            for module, values in shapes.items()
+        }
+
+    return draw
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +63,7 @@ def tiny_folder(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory)
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=128,
+        initializer_range=0.2,  # as large as the weights of a trained one: it learns surely
     )
     model = make_model(config, "feature-extraction")
     params = model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
@@ -83,7 +107,7 @@ def run_folder(
             batch_size=8,
             validation_size=0.2,
             precision="float32",
-            optimizer=OptimizerConfig(learning_rate=2e-2),
+            optimizer=OptimizerConfig(learning_rate=5e-3),
         ),
         verbose=False,
     )

@@ -3,6 +3,7 @@
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,11 @@ def test_freed_memory_is_kept_for_the_next_step():
         for how in ("keep", "default")
     }
     assert faults["keep"] < 0.1 * faults["default"]
+
+
+def test_a_reader_that_leaves_gets_no_traceback():
+    command = [sys.executable, "-m", "bertjax", "finetune", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE

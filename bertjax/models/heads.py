@@ -198,6 +198,9 @@ def make_model(
             rows("position_ids", position_ids),
             rows("segment_ids", segment_ids),
         )
+        if hk.maybe_get_rng_sequence_state() is not None:
+            # All keys by one split: one for each dropout of the layers, embeddings and head.
+            hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
         encoded = BertEncoder(config, resolved)(*inputs)
         sequences = (max_segments or shape[-1]) if packed else None
         context = Context(

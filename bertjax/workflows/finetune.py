@@ -155,8 +155,11 @@ def _say_data(say: Say, checkpoint: Checkpoint, labelled: LabelledTable, rows: _
     )
     if labelled.table.dropped:
         say(f"{labelled.table.dropped} rows have no label and were dropped")
-    if rows.train.truncated:
-        say(f"{rows.train.truncated} training texts were cut to {rows.max_length} tokens")
+    if cut := sum(part.truncated for part in (rows.train, rows.validation, rows.test)):
+        say(
+            f"{cut} texts, {rows.train.truncated} of them to train on, were cut to "
+            f"{rows.max_length} tokens"
+        )
     say(f"{checkpoint.folder.name}: {checkpoint.report}")
 
 

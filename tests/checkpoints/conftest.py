@@ -33,7 +33,7 @@ CONFIG = BertConfig(
 
 
 @pytest.fixture(scope="session")
-def make_checkpoint() -> Callable[..., Checkpoint]:
+def make_checkpoint(random_params) -> Callable[..., Checkpoint]:
     """(task, fields of the config) -> a checkpoint that was read from nowhere."""
 
     def make(
@@ -47,15 +47,7 @@ def make_checkpoint() -> Callable[..., Checkpoint]:
         config = replace(CONFIG, **fields)
         model = make_model(config, task, "float32", has_pooler, pooling)
         dummy = jnp.ones((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
-        shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
-        rng = np.random.default_rng(0)
-        params = {
-            module: {
-                name: jnp.asarray(rng.normal(float(name == "scale"), 0.4, leaf.shape), leaf.dtype)
-                for name, leaf in values.items()
-            }
-            for module, values in shapes.items()
-        }
+        params = random_params(model, dummy)
         report = Report((), (), (), ())
         return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling)
 

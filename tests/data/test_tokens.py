@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -111,3 +112,41 @@ def test_loading_prints_nothing_and_leaves_the_logger_as_it_was(folder):
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "left_out"),
+    [
+        (None, ()),
+        ({"tokenizer_class": "BertTokenizerFast", "model_max_length": 77}, ()),
+        ({"tokenizer_class": "BertTokenizer", "do_lower_case": False}, ("tokenizer.json",)),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, ("vocab.txt",)),
+        ({}, ()),
+    ],
+    ids=["packaged", "fast", "vocabulary alone", "another class", "no class"],
+)
+def test_the_tokenizer_is_the_one_that_transformers_chooses(tmp_path, folder, config, left_out):
+    from transformers import AutoTokenizer
+
+    for name in {"config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json"} - {
+        *left_out
+    }:
+        shutil.copy(folder / name, tmp_path / name)
+    if config is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ours, theirs = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    assert type(ours) is type(theirs)
+    assert ours.backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
+    assert ours.init_kwargs == theirs.init_kwargs
+    texts = ["Hello, Wörld 漢字", "[MASK] e\u0301"]
+    assert ours(texts).data == theirs(texts).data
+
+
+def test_loading_berts_own_does_not_import_what_imports_torch(folder):
+    program = (
+        "import sys; from bertjax.data.tokens import load_tokenizer; load_tokenizer(sys.argv[1]);"
+        "print('transformers.models.auto.tokenization_auto' in sys.modules, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown == "False False\n"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from bertjax.models.configs import BertConfig
@@ -26,26 +25,6 @@ def tiny() -> BertConfig:
         attention_probs_dropout_prob=0.0,
         id2label=("a", "b", "c"),
     )
-
-
-@pytest.fixture
-def random_params() -> Callable:
-    """(model, *inputs) -> parameters drawn from a normal distribution, scales of norms around 1."""
-
-    def draw(model, *inputs):
-        shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
-        rng = np.random.default_rng(0)
-        return {
-            module: {
-                name: jnp.asarray(
-                    rng.normal(float(name == "scale"), 0.4, leaf.shape), dtype=leaf.dtype
-                )
-                for name, leaf in values.items()
-            }
-            for module, values in shapes.items()
-        }
-
-    return draw
 
 
 @pytest.fixture

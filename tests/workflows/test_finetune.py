@@ -53,7 +53,7 @@ def test_a_run_folder_tells_how_it_was_made(run_folder, table_file):
     run = json.loads((run_folder / "bertjax.json").read_text())
     assert run["text"] == ["title", "description"]
     assert run["label"] == "tag"
-    assert run["settings"]["optimizer"]["learning_rate"] == 2e-2
+    assert run["settings"]["optimizer"]["learning_rate"] == 5e-3
     assert run["settings"]["seed"] == 0
     assert run["data"]["source"] == str(table_file)
     assert run["data"]["rows"] == 60
@@ -105,8 +105,16 @@ def test_rows_without_a_label_are_counted_and_texts_that_are_cut_too(config, tmp
     assert facts["train_truncated"] == 3
     shown = capsys.readouterr().err
     assert "3 rows have no label and were dropped" in shown
-    assert "3 training texts were cut to 128 tokens" in shown
+    assert "3 texts, 3 of them to train on, were cut to 128 tokens" in shown
     assert result.scores == {}
+
+
+def test_held_out_texts_that_are_cut_are_counted_too(config, tmp_path, capsys):
+    data = tmp_path / "long.csv"
+    rows = [f"title {i},{'word ' * 500},{tag}" for i in range(10) for tag in ("one", "two")]
+    data.write_text("\n".join(["title,description,tag", *rows]))
+    finetune(replace(config, data=str(data), epochs=1, test_size=0.2, validation_size=0.2))
+    assert "20 texts, 12 of them to train on, were cut to 128 tokens" in capsys.readouterr().err
 
 
 def test_cleaning_is_remembered_by_the_run(config):
