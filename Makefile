@@ -16,7 +16,7 @@ help:
 
 demo: .venv/installed
 	$(BIN)/bertjax finetune sample --text title description --label tag \
-		--out runs/demo --epochs 4 --overwrite
+		--out runs/demo --overwrite
 	$(BIN)/bertjax predict runs/demo --text \
 		"Segmenting tumours in CT scans with a small U-Net" \
 		"Canary releases and automatic rollback for models behind a load balancer"

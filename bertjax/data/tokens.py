@@ -84,9 +84,9 @@ def _tokenizer_class(folder: Path) -> Any:
     values = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     with _no_torch_advisory():
         if values.get("tokenizer_class") in _BERT_CLASSES and "auto_map" not in values:
-            from transformers import BertTokenizerFast
+            from transformers import BertTokenizer
 
-            return BertTokenizerFast
+            return BertTokenizer
         from transformers import AutoTokenizer
 
         return AutoTokenizer

@@ -26,7 +26,7 @@ class FinetuneConfig:
     """Column that holds the class."""
     checkpoint: str = DEFAULT_CHECKPOINT
     """What to start from: a folder, a name on the Hub, or a packaged model."""
-    epochs: int = 6
+    epochs: int = 4
     """How often every training row is seen."""
     batch_size: int = 32
     """Texts a step."""
