@@ -21,6 +21,8 @@ from bertjax.data.batches import packed_batches
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
+from bertjax.models.configs import Precision
+from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
 from bertjax.training.loop import FitResult, LoopConfig, fit
 from bertjax.training.losses import classification_loss
@@ -29,6 +31,7 @@ from bertjax.training.parallel import make_runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import init_state
+from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.prepare import (
     LabelledTable,
@@ -88,13 +91,16 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         versions=_versions(),
     )
     snapshots = Snapshots(snapshots_folder, _circumstances(config, run), config.snapshot_every)
+    vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
+    narrow, rows = _narrow(checkpoint, vocabulary, config.precision), rows.renamed(vocabulary)
     score = None
     if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
-        score = make_score(checkpoint, held_out)
+        score = make_score(narrow, held_out)
     began = time.perf_counter()
-    result = _train(config, checkpoint, rows, score, snapshots, say, verbose)
+    result = _train(config, narrow, rows, score, snapshots, say, verbose)
     run = replace(run, training=_describe_training(result, time.perf_counter() - began))
-    return _finish(config, replace(checkpoint, params=result.params), rows, score, result, run)
+    params = vocabulary.widen_params(result.params, checkpoint.params)
+    return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
 
 
 class _Rows(NamedTuple):
@@ -102,6 +108,27 @@ class _Rows(NamedTuple):
     validation: TokenizedRows
     test: TokenizedRows
     max_length: int
+
+    def token_ids(self) -> list[np.ndarray]:
+        return [*self.train.ids, *self.validation.ids, *self.test.ids]
+
+    def renamed(self, vocabulary: Vocabulary) -> "_Rows":
+        """The same rows with the token ids of a vocabulary."""
+
+        def rename(part: TokenizedRows) -> TokenizedRows:
+            return replace(part, ids=vocabulary.narrow_ids(part.ids))
+
+        return _Rows(
+            rename(self.train), rename(self.validation), rename(self.test), self.max_length
+        )
+
+
+def _narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, precision: Precision) -> Checkpoint:
+    """The checkpoint with the words of a vocabulary alone."""
+    config = vocabulary.narrow_config(checkpoint.config)
+    model = make_model(config, checkpoint.task, precision)
+    params = vocabulary.narrow_params(checkpoint.params)
+    return replace(checkpoint, config=config, model=model, params=params)
 
 
 def _load(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
@@ -247,7 +274,7 @@ def _finish(
         if result.best is None:
             raise UserError(f"{result.message}; nothing was written, since no state was good")
     if score and rows.test.ids:
-        logits = score(trained.params, rows.test)
+        logits = score(result.params, rows.test)
         run = replace(run, scores=classification_scores(rows.test.labels, logits, trained.labels))
     with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
         write_checkpoint(replace(trained, run=run), scratch)

@@ -1,0 +1,59 @@
+"""Train only those rows of the word table that the texts at hand use.
+
+No text, no gradient: weight decay alone moves the other rows, each by the same factor. So a step
+works on the rows that are used and on one row of ones, which no text uses either and which ends as
+that factor. A table of words is the half of a small BERT, and most of it is never used: without
+these rows its gradient, moments and update cost next to nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bertjax.models.configs import BertConfig
+
+MODULE, PARAM = "bert/embeddings/word_embeddings", "embeddings"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The token ids in use; the i-th of them is called i."""
+
+    used: np.ndarray  # [U], ascending
+
+    @classmethod
+    def of(cls, token_ids: Iterable[np.ndarray], config: BertConfig) -> "Vocabulary":
+        """Of all texts that are trained on or scored in training, and of padding."""
+        present = np.zeros(config.vocab_size, bool)
+        present[config.pad_token_id or 0] = True
+        for ids in token_ids:
+            present[ids] = True
+        return cls(np.flatnonzero(present))
+
+    def narrow_ids(self, token_ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Arrays of token ids [T_n] under their new names, int32."""
+        return [np.searchsorted(self.used, ids).astype(np.int32) for ids in token_ids]
+
+    def narrow_config(self, config: BertConfig) -> BertConfig:
+        """The config of a model that reads these names, with the row of ones."""
+        pad = int(np.searchsorted(self.used, config.pad_token_id or 0))
+        return replace(config, vocab_size=len(self.used) + 1, pad_token_id=pad)
+
+    def narrow_params(self, params):
+        """Parameters whose word table is [U + 1, D]: the rows in use, and one of ones."""
+        table = params[MODULE][PARAM]
+        ones = jnp.ones((1, table.shape[1]), table.dtype)
+        return _with_table(params, jnp.concatenate([table[self.used], ones]))
+
+    def widen_params(self, params, whole):
+        """Trained parameters with all rows: those not in use as `whole` had them, decayed."""
+        table = params[MODULE][PARAM]
+        decayed = whole[MODULE][PARAM] * table[-1]
+        return _with_table(params, decayed.at[self.used].set(table[:-1]))
+
+
+def _with_table(params, table: jax.Array):
+    return {**params, MODULE: {**params[MODULE], PARAM: table}}
