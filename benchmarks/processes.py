@@ -27,10 +27,13 @@ class Child:
     peak_bytes: int  # the most of its memory that was resident
 
 
-def run_child(module: str, settings: dict[str, Any]) -> Child:
+def run_child(
+    module: str, settings: dict[str, Any], environment: dict[str, str] | None = None
+) -> Child:
     """Run `python -m benchmarks.children.MODULE` and wait.
 
-    The Hub is left out: all that a child reads is on this machine.
+    The Hub is left out: all that a child reads is on this machine. `environment`: variables of the
+    child beside those of this process.
 
     Raises:
         RuntimeError: it failed; the message ends with its last lines of output.
@@ -38,13 +41,13 @@ def run_child(module: str, settings: dict[str, Any]) -> Child:
     with tempfile.TemporaryDirectory(prefix="bertjax-benchmark-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log")
         program = [sys.executable, "-m", f"benchmarks.children.{module}"]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        variables = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         began = time.perf_counter()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*program, json.dumps(settings), str(result)],
                 cwd=ROOT,
-                env=environment,
+                env=variables | (environment or {}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

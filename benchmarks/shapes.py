@@ -1,0 +1,65 @@
+"""The models and batches whose speed is measured, and the arithmetic that they take."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bertjax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a BERT, under the names of its config."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int = 30522
+
+
+SIZES = {
+    "tiny": Size(32, 2, 2, 64, 100),
+    "minilm": Size(384, 6, 12, 1536),
+    "base": Size(768, 12, 12, 3072),
+    "large": Size(1024, 24, 16, 4096),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A batch of texts that are all of one length, for a BERT of one size."""
+
+    model: str  # of SIZES
+    texts: int
+    length: int  # tokens a text
+
+    def __str__(self) -> str:
+        return f"{self.model}-{self.texts}x{self.length}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Shape":
+        """The shape of a name such as `base-8x128`. UserError: it is not one."""
+        model, _, batch = name.partition("-")
+        texts, _, length = batch.partition("x")
+        if model not in SIZES or not (texts.isdecimal() and length.isdecimal()):
+            raise UserError(
+                f"{name!r} is no shape: write MODEL-TEXTSxTOKENS, such as base-8x128, with a model "
+                f"of {', '.join(SIZES)}"
+            )
+        return cls(model, int(texts), int(length))
+
+    def settings(self) -> dict[str, Any]:
+        """For a child: the sizes, and the batch."""
+        return {"sizes": asdict(SIZES[self.model]), "texts": self.texts, "length": self.length}
+
+    def forward_flops(self) -> float:
+        """Multiplications and additions of the products in the encoder's layers, forward.
+
+        Embeddings, norms and heads are left out. A training step takes three times as many.
+        """
+        size = SIZES[self.model]
+        tokens = self.texts * self.length
+        width = size.hidden_size
+        weights = 4 * width**2 + 2 * width * size.intermediate_size  # of a layer
+        attention = 2 * self.length * width  # of a token: scores, and the sum over values
+        return 2.0 * tokens * size.num_hidden_layers * (weights + attention)

@@ -1,0 +1,30 @@
+import pytest
+
+from benchmarks.shapes import SIZES, Shape
+from bertjax.errors import UserError
+
+
+def test_a_name_is_read_and_written() -> None:
+    shape = Shape.parse("base-8x128")
+    assert shape == Shape("base", 8, 128)
+    assert str(shape) == "base-8x128"
+
+
+@pytest.mark.parametrize("name", ["base", "huge-8x128", "base-8", "base-x128", "base-8x-1", ""])
+def test_another_name_is_a_mistake(name: str) -> None:
+    with pytest.raises(UserError, match="is no shape: write MODEL-TEXTSxTOKENS"):
+        Shape.parse(name)
+
+
+def test_a_child_gets_the_sizes_under_the_names_of_a_config() -> None:
+    settings = Shape("minilm", 2, 8).settings()
+    assert (settings["texts"], settings["length"]) == (2, 8)
+    assert settings["sizes"]["hidden_size"] == 384
+    assert settings["sizes"]["vocab_size"] == 30522
+
+
+def test_the_products_of_a_layer_are_counted() -> None:
+    """Width 32, inner 64, two layers: 4 w w + 2 w i weights, and scores and sums of 8 keys."""
+    assert SIZES["tiny"].intermediate_size == 64
+    of_a_token = 2 * (4 * 32 * 32 + 2 * 32 * 64 + 2 * 8 * 32)
+    assert Shape("tiny", 2, 8).forward_flops() == 2 * 16 * of_a_token
