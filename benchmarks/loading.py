@@ -13,12 +13,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from tqdm import tqdm
-from tyro.conf import FlagCreatePairsOff
 
+from benchmarks.command import run_command
 from benchmarks.machine import describe_machine
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
@@ -38,17 +37,7 @@ class LoadingConfig:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    config = tyro.cli(
-        Annotated[LoadingConfig, FlagCreatePairsOff],
-        prog="python -m benchmarks.loading",
-        args=arguments,
-    )
-    try:
-        run(config)
-    except UserError as error:
-        print(f"benchmarks.loading: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("loading", LoadingConfig, run, arguments)
 
 
 def run(config: LoadingConfig) -> None:

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from benchmarks.command import run_command
 from benchmarks.machine import describe_machine, use_cores
 from benchmarks.processes import require, run_child
 from benchmarks.quality_table import OURS, THEIRS, best_cell, print_grid, print_seeds
 from benchmarks.records import append_record, read_records
-from bertjax.cli import STYLE
 from bertjax.errors import UserError
 
 QUICK_ROWS = 96
@@ -94,15 +93,7 @@ class Task:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    config = tyro.cli(
-        QualityConfig, prog="python -m benchmarks.quality", args=arguments, config=STYLE
-    )
-    try:
-        run(config)
-    except UserError as error:
-        print(f"benchmarks.quality: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("quality", QualityConfig, run, arguments)
 
 
 def run(config: QualityConfig) -> None:

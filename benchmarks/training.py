@@ -11,13 +11,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tyro
-
+from benchmarks.command import run_command
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
 from benchmarks.shapes import Shape
 from benchmarks.speed import Side, measure, print_speeds
-from bertjax.cli import STYLE
 from bertjax.errors import UserError
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -46,15 +44,7 @@ class TrainingConfig:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    config = tyro.cli(
-        TrainingConfig, prog="python -m benchmarks.training", args=arguments, config=STYLE
-    )
-    try:
-        run(config)
-    except UserError as error:
-        print(f"benchmarks.training: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("training", TrainingConfig, run, arguments)
 
 
 def run(config: TrainingConfig) -> None:
