@@ -1,9 +1,11 @@
 """The loop: epochs of steps, evaluation, the best state, early stopping, snapshots, progress."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +14,16 @@ import numpy as np
 from bertjax.training.interrupt import interrupt_flag
 from bertjax.training.losses import Batch
 from bertjax.training.parallel import Runner
+from bertjax.training.prefetch import prefetch
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshot, Snapshots
 from bertjax.training.steps import Metrics, TrainState
+from bertjax.training.stopwatch import Stopwatch
 
 Ending = Literal["finished", "early", "interrupted", "not finite"]
+
+# Between two looks the host runs ahead of the device, so more batches than these steps are ready.
+AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class FitResult:
     ending: Ending
     message: str  # one line on why it ended, "" if finished
     steps: int  # updates in all
+    input_wait_share: float  # of the time of the steps, compilation apart, that went into waiting
 
 
 def fit(
@@ -69,6 +77,7 @@ def fit(
     Args:
         state: before the first step; it is copied, not used up.
         batches: the batches of an epoch, counted from 0; the same ones each time it is asked.
+            They are made ahead in a thread.
         evaluate: parameters -> metrics, after each epoch; None: the last state is kept. The
             parameters are used up by the next step.
         snapshots: where to read and write snapshots; None: nowhere. One is written on Ctrl-C too.
@@ -93,7 +102,15 @@ def fit(
         ending=ending,
         message=message,
         steps=position.epoch * config.steps + position.step,
+        input_wait_share=loop.input_wait_share(),
     )
+
+
+class _Ready(NamedTuple):
+    """A batch on its way to the device."""
+
+    batch: Batch
+    tokens: int  # real ones
 
 
 class _Loop:
@@ -109,6 +126,9 @@ class _Loop:
         self.position = Position()
         self.best_params: Any | None = None
         self.unseen: list[Metrics] = []  # of the steps since the last look
+        self.stepping = Stopwatch()  # from epoch's beginning to its last step's end
+        self.compiling = Stopwatch()
+        self.waiting = Stopwatch()
 
     def resume(self) -> None:
         snapshot = None
@@ -122,33 +142,72 @@ class _Loop:
 
     def run(self, batches, interrupted: Callable[[], bool]) -> tuple[Ending, str]:
         position = self.position
-        for epoch in range(position.epoch, self.config.epochs):
-            for number, batch in enumerate(batches(epoch)):
-                if number < position.step:
-                    continue  # already done before the snapshot
-                tokens = int(np.count_nonzero(batch["segment_ids"]))
-                self.state, metrics = self.runner.step(self.state, batch)
-                self.unseen.append(metrics)
-                position.step = number + 1
-                stop = interrupted()
-                save = stop or (self.snapshots and self.snapshots.due(self._steps_done()))
-                look = save or position.step % self.config.log_every == 0
-                if look and (problem := self._look()):
+        with closing(prefetch(self._input(batches), self._ready, AHEAD)) as ready:
+            for _ in range(position.epoch, self.config.epochs):
+                with self.stepping:
+                    ended = self._epoch(ready, interrupted)
+                if ended:
+                    return ended
+                if problem := self._end_epoch():
                     return "not finite", problem
-                if self.progress:
-                    self.progress.step(tokens, position.losses[-1] if look else None)
-                if save:
-                    self._snapshot()
-                if stop:
-                    return "interrupted", f"stopped in epoch {epoch + 1} at step {position.step}"
-            problem = self._look() or self._end_epoch()
-            if problem:
-                return "not finite", problem
-            if self._stale():
-                return "early", (
-                    f"stopped early: {self.config.metric} was best in epoch {position.best_epoch}"
-                )
+                if self._stale():
+                    return "early", (
+                        f"stopped early: {self.config.metric} was best in epoch "
+                        f"{position.best_epoch}"
+                    )
         return "finished", ""
+
+    def _input(self, batches) -> Iterator[Batch | None]:
+        """All batches that are still to be trained on, and None after each epoch."""
+        done = self.position.step
+        for epoch in range(self.position.epoch, self.config.epochs):
+            yield from islice(batches(epoch), done, None)
+            yield None
+            done = 0
+
+    def _ready(self, batch: Batch | None) -> _Ready | None:
+        if batch is None:
+            return None
+        tokens = int(np.count_nonzero(batch["segment_ids"]))
+        # No loss asks which texts of the table a batch holds.
+        used = {name: value for name, value in batch.items() if name != "rows_of"}
+        return _Ready(self.runner.place_batch(used), tokens)
+
+    def _epoch(
+        self, ready: Iterator[_Ready | None], interrupted: Callable[[], bool]
+    ) -> tuple[Ending, str] | None:
+        """The steps of an epoch that are left; why training ends with them, if it does."""
+        position = self.position
+        while item := self._next(ready):
+            self._step(item.batch)
+            position.step += 1
+            stop = interrupted()
+            save = stop or (self.snapshots and self.snapshots.due(self._steps_done()))
+            look = save or position.step % self.config.log_every == 0
+            if look and (problem := self._look()):
+                return "not finite", problem
+            if self.progress:
+                self.progress.step(item.tokens, position.losses[-1] if look else None)
+            if save:
+                self._snapshot()
+            if stop:
+                where = f"in epoch {position.epoch + 1} at step {position.step}"
+                return "interrupted", f"stopped {where}"
+        problem = self._look()
+        return ("not finite", problem) if problem else None
+
+    def _next(self, ready: Iterator[_Ready | None]) -> _Ready | None:
+        with self.waiting:
+            return next(ready)
+
+    def _step(self, batch: Batch) -> None:
+        with nullcontext() if self.compiling.seconds else self.compiling:
+            self.state, metrics = self.runner.step(self.state, batch)
+        self.unseen.append(metrics)
+
+    def input_wait_share(self) -> float:
+        running = self.stepping.seconds - self.compiling.seconds
+        return self.waiting.seconds / running if running > 0 else 0.0
 
     def _steps_done(self) -> int:
         return self.position.epoch * self.config.steps + self.position.step

@@ -1,7 +1,7 @@
 """One step on many devices: the same function under jit, pmap or a mesh.
 
-A runner places a state, runs the step, and gives the parameters back. The batch is split by rows
-over the devices; parameters are copied to each.
+A runner places a state and batches, runs the step, and gives the parameters back. The batch is
+split by rows over the devices; parameters are copied to each.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ class Runner:
 
     devices: int  # the rows of a batch must be a multiple of it
     place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
-    step: TrainStep  # compiled; uses its state up
+    place_batch: Callable[[Batch], Batch]  # to where the step wants it; waits for nothing
+    step: TrainStep  # compiled, for a placed state, which it uses up, and a placed batch
     collect: Callable[[Any], Any]  # any part of a placed state, on one device; as long-lived as it
 
 
@@ -54,7 +55,8 @@ def make_runner(
 def jit_runner(step: TrainStep) -> Runner:
     """One device."""
     # The step uses its state up, so it must own it: the caller keeps the original.
-    return Runner(1, _copy, jax.jit(step, donate_argnums=0), lambda part: part)
+    compiled = jax.jit(step, donate_argnums=0)
+    return Runner(1, _copy, lambda batch: jax.device_put(dict(batch)), compiled, lambda part: part)
 
 
 def pmap_runner(step: TrainStep) -> Runner:
@@ -62,23 +64,27 @@ def pmap_runner(step: TrainStep) -> Runner:
     count = jax.local_device_count()
     mapped = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+    split = NamedSharding(mesh, PartitionSpec(AXIS))
 
-    @partial(jax.jit, out_shardings=NamedSharding(mesh, PartitionSpec(AXIS)))
+    @partial(jax.jit, out_shardings=split)
     def stack(state: TrainState) -> TrainState:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
 
     def place(state: TrainState) -> TrainState:
         return stack(jax.device_put(state, NamedSharding(mesh, PartitionSpec())))
 
+    def place_batch(batch: Batch) -> Batch:
+        shares = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), dict(batch))
+        return jax.device_put(shares, split)
+
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), dict(batch))
-        state, metrics = mapped(state, split)
+        state, metrics = mapped(state, batch)
         return state, collect(metrics)
 
     def collect(part):
         return jax.tree.map(lambda x: x.addressable_shards[0].data[0], part)
 
-    return Runner(count, place, run, collect)
+    return Runner(count, place, place_batch, run, collect)
 
 
 def mesh_runner(step: TrainStep, mesh: Mesh | None = None) -> Runner:
@@ -93,13 +99,13 @@ def mesh_runner(step: TrainStep, mesh: Mesh | None = None) -> Runner:
     def place(state: TrainState) -> TrainState:
         return jax.device_put(_copy(state), replicated)
 
-    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return compiled(state, jax.device_put(dict(batch), split))
+    def place_batch(batch: Batch) -> Batch:
+        return jax.device_put(dict(batch), split)
 
     def collect(part):
         return jax.device_put(part, mesh.devices.flat[0])
 
-    return Runner(mesh.size, place, run, collect)
+    return Runner(mesh.size, place, place_batch, compiled, collect)
 
 
 def _copy(tree):

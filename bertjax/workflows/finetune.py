@@ -255,6 +255,7 @@ def _describe_training(result: FitResult, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "ending": result.ending,
         "best_epoch": result.best_epoch,
+        "input_wait_share": round(result.input_wait_share, 4),
         "history": result.history,
     }
 

@@ -1,32 +1,40 @@
 import signal
+import threading
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax.training.loop import LoopConfig, fit
+from bertjax.training import loop, stopwatch
+from bertjax.training.loop import AHEAD, LoopConfig, fit
 from bertjax.training.parallel import Runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import TrainState
 
 STEPS = 4
+DEADLINE = 60  # seconds; a bound on waiting for another thread, not a claim on speed
 BATCH = {"segment_ids": np.ones((1, 3), np.int32)}
 
 
-def counting_runner(losses=(), grad_norms=()) -> Runner:
-    """The parameter counts the steps; step n has the n-th loss and norm, 1 and 0 beyond."""
+def counting_runner(losses=(), grad_norms=(), before=lambda n: None) -> Runner:
+    """The parameter counts the steps; step n has the n-th loss and norm, 1 and 0 beyond.
+
+    `before(n)` is called before step n.
+    """
 
     def step(state, batch):
         n = int(state.step)
+        before(n)
         metrics = {
             "loss": jnp.float32(losses[n] if n < len(losses) else 1),
             "grad_norm": jnp.float32(grad_norms[n] if n < len(grad_norms) else 0),
         }
         return state.replace(step=state.step + 1, params=state.params + 1), metrics
 
-    return Runner(1, lambda state: state, step, lambda part: part)
+    return Runner(1, lambda state: state, lambda batch: batch, step, lambda part: part)
 
 
 def state() -> TrainState:
@@ -110,6 +118,88 @@ def test_each_epoch_has_its_batches_once():
     assert asked == [0, 1, 2]
 
 
+def test_the_next_batch_is_placed_while_a_step_runs():
+    placed = [threading.Event() for _ in range(2 * STEPS)]
+    events = iter(placed)
+
+    def place_batch(batch):
+        next(events).set()
+        return batch
+
+    def before(step):
+        nonlocal overlapping
+        if step + 1 < len(placed):  # also the first of the next epoch
+            overlapping += placed[step + 1].wait(DEADLINE)
+
+    overlapping = 0
+    runner = replace(counting_runner(before=before), place_batch=place_batch)
+    run(epochs=2, runner=runner)
+    assert overlapping == 2 * STEPS - 1
+
+
+def test_a_step_gets_what_a_loss_asks_for_and_no_more(texts):
+    seen = []
+
+    def place_batch(batch):
+        seen.append(set(batch))
+        return batch
+
+    run(1, replace(counting_runner(), place_batch=place_batch), batches=texts.batches)
+    assert seen == [{"input_ids", "segment_ids", "labels", "weights"}] * STEPS
+
+
+@pytest.mark.parametrize("ending", ["finished", "early", "interrupted", "not finite", "error"])
+def test_no_thread_is_left_and_few_batches_are_made_in_vain(ending):
+    made = []
+
+    def batches(epoch):
+        for number in range(STEPS):
+            made.append((epoch, number))
+            yield BATCH
+
+    def evaluate(params):
+        if ending == "error":
+            raise ZeroDivisionError
+        return {"f1": 0.0}
+
+    losses = [0.0] * (STEPS + 1) + [np.nan if ending == "not finite" else 0.0]
+    before = interrupting() if ending == "interrupted" else (lambda step: None)
+    runner = counting_runner(losses, before=before)
+    try:
+        patience = int(ending == "early")
+        result = run(9, runner, evaluate, batches=batches, patience=patience, log_every=1)
+        steps = result.steps
+        assert result.ending == ending
+    except ZeroDivisionError:
+        steps = STEPS
+    assert [thread for thread in threading.enumerate() if thread.name == "prefetch"] == []
+    assert made == [divmod(n, STEPS) for n in range(len(made))]
+    assert len(made) == 9 * STEPS if ending == "finished" else len(made) <= steps + AHEAD
+
+
+def test_the_share_of_waiting_leaves_compilation_and_evaluation_out(monkeypatch):
+    """A clock on which a batch takes 1 s, the first step 100, the others 7, an evaluation 1000."""
+    now = [0.0]
+
+    def spend(seconds):
+        now[0] += seconds
+
+    def in_turn(source, prepare, ahead):
+        for item in source:
+            spend(1.0 if item else 0.0)
+            yield prepare(item)
+
+    def evaluate(params):
+        spend(1000.0)
+        return {"f1": 0.0}
+
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop, "prefetch", in_turn)
+    runner = counting_runner(before=lambda step: spend(7.0 if step else 100.0))
+    result = run(2, runner, evaluate)
+    assert result.input_wait_share == pytest.approx(8 / (8 + 7 * 7))
+
+
 def test_patience_stops_early():
     result = run(epochs=9, evaluate=scripted("f1", [0.1, 0.5, 0.4, 0.5, 0.9]), patience=2)
     assert result.ending == "early"
@@ -168,21 +258,19 @@ def test_nothing_is_best_if_the_first_evaluation_is_not_finite():
     assert (result.ending, result.best) == ("not finite", None)
 
 
-def interrupting(step: int, presses: int = 1):
-    """Batches that press Ctrl-C before step number `step` of the second epoch."""
+def interrupting(presses: int = 1):
+    """Press Ctrl-C in the second step of the second epoch."""
 
-    def batches(epoch):
-        for number in range(STEPS):
-            if (epoch, number) == (1, step):
-                for _ in range(presses):
-                    signal.raise_signal(signal.SIGINT)
-            yield BATCH
+    def before(step):
+        if step == STEPS + 1:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
 
-    return batches
+    return before
 
 
-def test_ctrl_c_between_steps_keeps_the_current_state():
-    result = run(batches=interrupting(1))
+def test_ctrl_c_in_a_step_keeps_the_state_after_it():
+    result = run(runner=counting_runner(before=interrupting()))
     assert result.ending == "interrupted"
     assert result.message == "stopped in epoch 2 at step 2"
     assert result.params == STEPS + 2
@@ -190,8 +278,9 @@ def test_ctrl_c_between_steps_keeps_the_current_state():
     assert len(result.history) == 1
 
 
-def test_ctrl_c_between_steps_keeps_the_best_state():
-    result = run(batches=interrupting(1), evaluate=scripted("f1", [0.5]))
+def test_ctrl_c_in_a_step_keeps_the_best_state():
+    runner = counting_runner(before=interrupting())
+    result = run(runner=runner, evaluate=scripted("f1", [0.5]))
     assert (result.ending, result.params, result.best) == ("interrupted", STEPS, 0.5)
 
 
@@ -205,15 +294,15 @@ def test_ctrl_c_in_an_evaluation_keeps_what_it_found():
 
 
 def test_ctrl_c_after_a_step_that_was_not_finite_keeps_the_best():
-    runner = counting_runner(losses=[0.0] * STEPS + [np.nan])
-    result = run(runner=runner, batches=interrupting(1), evaluate=scripted("f1", [0.5]))
+    runner = counting_runner([0.0] * STEPS + [np.nan], before=interrupting())
+    result = run(runner=runner, evaluate=scripted("f1", [0.5]))
     assert (result.ending, result.params) == ("not finite", STEPS)
 
 
 def test_a_second_ctrl_c_stops_at_once_and_gives_the_signal_back():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(batches=interrupting(1, presses=2))
+        run(runner=counting_runner(before=interrupting(presses=2)))
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -17,7 +17,7 @@ def run(runner, state, batches):
     state = runner.place(state)
     losses, gradients = [], None
     for batch in batches:
-        state, metrics = runner.step(state, batch)
+        state, metrics = runner.step(state, runner.place_batch(batch))
         losses.append(float(metrics["loss"]))
         if gradients is None:
             gradients = jax.device_get(runner.collect(state.opt_state.gradients))
@@ -105,13 +105,13 @@ def test_a_collected_state_can_be_placed_again(
     kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
 ):
     runner, start = bag_runner(kind), bag.state(sgd)
-    state, _ = runner.step(runner.place(start), two_epochs[0])
+    state, _ = runner.step(runner.place(start), runner.place_batch(two_epochs[0]))
     collected = runner.collect(state)
     assert jax.tree.map(jnp.shape, collected) == jax.tree.map(jnp.shape, start)
     assert {d for x in jax.tree.leaves(collected) for d in x.devices()} == {jax.devices()[0]}
     ends = []
     for placed in (runner.place(collected), state):
-        after, _ = runner.step(placed, two_epochs[1])
+        after, _ = runner.step(placed, runner.place_batch(two_epochs[1]))
         ends.append(jax.device_get(runner.collect((after.params, after.opt_state))))
     assert_same_bits(*ends)
 
@@ -155,7 +155,7 @@ def test_each_device_of_pmap_draws_its_own():
     optimizer = optax.sgd(1.0)
     runner = make_runner("pmap", draw, optimizer)
     state = runner.place(init_state(jnp.float32(0), optimizer, seed=5))
-    state, _ = runner.step(state, {"rows": np.zeros((8, 1), np.float32)})
+    state, _ = runner.step(state, runner.place_batch({"rows": np.zeros((8, 1), np.float32)}))
     key = jax.random.fold_in(jax.random.key(5), 0)
     draws = [float(jax.random.uniform(jax.random.fold_in(key, device))) for device in range(8)]
     assert -float(runner.collect(state.params)) == pytest.approx(sum(draws) / 8, rel=1e-6)

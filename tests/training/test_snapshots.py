@@ -167,15 +167,15 @@ def test_after_ctrl_c_a_run_goes_on_where_it_stood(
     """Ctrl-C writes a snapshot though none was due."""
     runner, arrays, result = straight("jit")
 
-    def batches(epoch):
-        for number, batch in enumerate(texts.batches(epoch)):
-            if (epoch, number) == (0, 2):
-                signal.raise_signal(signal.SIGINT)
-            yield batch
+    def step(state, batch):
+        if state.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return runner.step(state, batch)
 
     config = LoopConfig(EPOCHS, STEPS, "loss")
     snapshots = Snapshots(folder, SETTINGS)
-    stopped = fit(config, runner, bag.state(adamw), batches, None, snapshots)
+    pressed = replace(runner, step=step)
+    stopped = fit(config, pressed, bag.state(adamw), texts.batches, None, snapshots)
     assert (stopped.ending, stopped.steps) == ("interrupted", 3)
     assert newest(folder).name == "3"
     resumed_arrays, resumed = train(runner, bag.state(adamw), folder)

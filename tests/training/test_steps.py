@@ -30,7 +30,7 @@ def whole_of(bert, bert_runner, sgd):
     runner = bert_runner("jit", 0.0)
 
     def whole(batch):
-        state, metrics = runner.step(runner.place(bert.state(sgd)), batch)
+        state, metrics = runner.step(runner.place(bert.state(sgd)), runner.place_batch(batch))
         return float(metrics["loss"]), state.opt_state.gradients
 
     return whole

@@ -62,6 +62,7 @@ def test_a_run_folder_tells_how_it_was_made(run_folder, table_file):
     assert sizes == [36, 12, 12]
     assert len(run["data"]["fingerprint"]) == 64
     assert run["training"]["ending"] == "finished"
+    assert 0 <= run["training"]["input_wait_share"] < 1
     assert [record["epoch"] for record in run["training"]["history"]] == list(range(1, 9))
     assert {"jax", "dm-haiku", "python"} <= run["versions"].keys()
     assert run["scores"]["support"] == 12
