@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
@@ -10,7 +10,8 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from benchmarks.processes import run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
-from benchmarks.shapes import Shape
+
+OURS = "bertjax"
 
 Record = dict[str, Any]
 
@@ -20,62 +21,80 @@ class Side:
     """One of those that are compared: a program of `benchmarks.children`, and its settings."""
 
     name: str
+    precision: str  # of its matrix products
     child: str
-    settings: Record
+    settings: Record = field(default_factory=dict)  # its own, beside those that all get
 
 
 def measure(
     benchmark: str,
-    shape: Shape,
     sides: Sequence[Side],
-    shared: Record,
+    facts: Record,
+    settings: Record,
     rounds: int,
     environment: dict[str, str],
     quick: bool,
 ) -> list[Record]:
-    """Run every side in a process of its own, all of them `rounds` times, and keep the records."""
+    """Run every side in a process of its own, all of them `rounds` times, and keep the records.
+
+    Args:
+        facts: what every record says, beside who, precision, result and machine.
+        settings: what every child gets, beside its precision and its side's own.
+    """
     records = []
     machine = describe_machine()
     name = f"{benchmark}-quick" if quick else benchmark
     turns = [side for turn in range(rounds) for side in (sides if turn % 2 == 0 else sides[::-1])]
-    for side in tqdm(turns, desc=str(shape)):
-        settings = {**shared, **shape.settings(), **side.settings}
-        result = run_child(side.child, settings, environment).result
-        facts = {"benchmark": benchmark, "who": side.name, "shape": str(shape)}
-        record = {**facts, **shared, "environment": environment, **result, "machine": machine}
+    bar = tqdm(turns, desc=benchmark, unit="run")
+    for side in bar:
+        bar.set_postfix_str(f"{side.name} {side.precision}")
+        own = {"precision": side.precision, **side.settings}
+        result = run_child(side.child, {**settings, **own}, environment).result
+        who = {"benchmark": benchmark, "who": side.name, "precision": side.precision}
+        record = {**who, **facts, "environment": environment, **result, "machine": machine}
         append_record(name, record)
         records.append(record)
     return records
 
 
+def by_side(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """The records of each (who, precision), in the order of their first."""
+    sides: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        sides.setdefault((record["who"], record["precision"]), []).append(record)
+    return sides
+
+
+def median_of(records: Sequence[Record], key: str) -> float:
+    """Over processes; of what is a list, the median of each process's median."""
+    values = [record[key] for record in records]
+    return statistics.median(
+        statistics.median(value) if isinstance(value, list) else value for value in values
+    )
+
+
 def print_speeds(title: str, records: list[Record], flops: float) -> None:
     """A row a side: time, how many times as fast the first side is, share of the peak, memory."""
-    columns = ("", "median", "ours is faster", "of peak", "first call", "peak memory")
+    columns = ("", "", "median", "ours is faster", "of peak", "first call", "peak memory")
     print_table(title, columns, speed_rows(records, flops))
 
 
-def speed_rows(records: list[Record], flops: float) -> list[list[str]]:
-    """The cells of `print_speeds`; `flops` of one call.
-
-    The time of a side is the median over its processes of the median of its calls.
-    """
-    sides: dict[str, list[Record]] = {}
-    for record in records:
-        sides.setdefault(record["who"], []).append(record)
-    ours = None
+def speed_rows(records: Sequence[Record], flops: float) -> list[list[str]]:
+    """The cells of `print_speeds`; `flops` of one call."""
+    sides = by_side(records)
+    ours = median_of(next(iter(sides.values())), "call_s")
     rows = []
-    for who, own in sides.items():
-        seconds = statistics.median(statistics.median(r["call_s"]) for r in own)
-        ours = ours or seconds
-        peak = statistics.median(record["matmul_flops"] for record in own)
+    for (who, precision), own in sides.items():
+        seconds = median_of(own, "call_s")
         rows.append(
             [
                 who,
+                precision,
                 f"{seconds * 1e3:,.1f} ms",
                 ratio(seconds, ours),
-                f"{flops / seconds / peak:.0%}",
-                f"{statistics.median(record['first_s'] for record in own):.1f} s",
-                megabytes(statistics.median(record["peak_bytes"] for record in own)),
+                f"{flops / seconds / median_of(own, 'matmul_flops'):.0%}",
+                f"{median_of(own, 'first_s'):.1f} s",
+                megabytes(median_of(own, "peak_bytes")),
             ]
         )
     return rows

@@ -9,13 +9,14 @@ of its own, and the sides take turns.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchmarks.charts import draw, panel
 from benchmarks.command import run_command
-from benchmarks.machine import use_cores
+from benchmarks.machine import cpu_model, use_cores
 from benchmarks.processes import require
 from benchmarks.shapes import Shape
-from benchmarks.speed import Side, measure, print_speeds
+from benchmarks.speed import Record, Side, measure, print_speeds
 from bertjax.errors import UserError
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -51,24 +52,35 @@ def run(config: TrainingConfig) -> None:
     for name in ("rounds", "repeats", "threads"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name} must be at least 1, found {getattr(config, name)}")
-    shapes = [Shape.parse(name) for name in (("tiny-2x8",) if config.quick else config.shapes)]
+    if config.quick:
+        config = replace(config, shapes=("tiny-2x8",), rounds=1, repeats=2)
+    shapes = [Shape.parse(name) for name in config.shapes]
     require("torch")
     use_cores(config.threads)
-    rounds, repeats = (1, 2) if config.quick else (config.rounds, config.repeats)
-    environment = HUGE_PAGES if config.huge_pages else {}
+    panels = []
     for shape in shapes:
+        records = []
         for precision in config.precisions:
-            shared = {"precision": precision, "repeats": repeats, "threads": config.threads}
-            sides = [
-                Side("bertjax", "train_bertjax", {}),
-                Side("torch", "train_torch", {"compile": False}),
-            ]
-            if config.compiled:
-                sides.append(Side("torch.compile", "train_torch", {"compile": True}))
-            records = measure("training", shape, sides, shared, rounds, environment, config.quick)
-            print_speeds(
-                f"A training step, {shape}, {precision}", records, 3 * shape.forward_flops()
-            )
+            records += _measure(shape, precision, config)
+        panels.append(panel(str(shape), records))
+    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
+    draw("training-quick" if config.quick else "training", "A training step", panels, note)
+
+
+def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Record]:
+    """The records of one shape and precision, after a table of them."""
+    sides = [
+        Side("bertjax", precision, "train_bertjax"),
+        Side("torch", precision, "train_torch", {"compile": False}),
+    ]
+    if config.compiled:
+        sides.append(Side("torch.compile", precision, "train_torch", {"compile": True}))
+    facts = {"shape": str(shape), "repeats": config.repeats, "threads": config.threads}
+    environment = HUGE_PAGES if config.huge_pages else {}
+    settings = {**shape.settings(), **facts}
+    records = measure("training", sides, facts, settings, config.rounds, environment, config.quick)
+    print_speeds(f"A training step, {shape}", records, 3 * shape.forward_flops())
+    return records
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from benchmarks import speed
 def record(who: str, seconds: list[float], peak: float = 1e12) -> dict[str, object]:
     return {
         "who": who,
+        "precision": "float32",
         "call_s": seconds,
         "matmul_flops": peak,
         "first_s": 2.0,
@@ -19,28 +20,36 @@ def test_a_row_is_of_the_median_of_medians_and_the_first_side_is_ours() -> None:
         record("bertjax", [0.2, 0.1, 0.3]),
     ]
     assert speed.speed_rows(records, flops=1e11) == [
-        ["bertjax", "200.0 ms", "1.00", "50%", "2.0 s", "3,000 MB"],
-        ["torch", "400.0 ms", "2.00", "25%", "2.0 s", "3,000 MB"],
+        ["bertjax", "float32", "200.0 ms", "1.00", "50%", "2.0 s", "3,000 MB"],
+        ["torch", "float32", "400.0 ms", "2.00", "25%", "2.0 s", "3,000 MB"],
     ]
+
+
+def test_another_precision_is_another_side() -> None:
+    records = [record("a", [1.0]), record("b", [2.0]), record("a", [3.0]) | {"precision": "int8"}]
+    sides = speed.by_side(records)
+    assert list(sides) == [("a", "float32"), ("b", "float32"), ("a", "int8")]
+    assert speed.median_of(sides["a", "int8"], "call_s") == 3.0
 
 
 def test_sides_take_turns_and_every_run_is_kept(monkeypatch) -> None:
     ran, kept = [], []
 
     def run_child(module, settings, environment):
-        ran.append((module, settings["precision"], settings["compile"], environment))
+        ran.append((module, settings, environment))
         return type("Child", (), {"result": {"call_s": [0.1]}})
 
     monkeypatch.setattr(speed, "run_child", run_child)
     monkeypatch.setattr(speed, "append_record", lambda name, record: kept.append((name, record)))
-    sides = [speed.Side("a", "one", {"compile": 0}), speed.Side("b", "two", {"compile": 1})]
-    shape = speed.Shape("tiny", 2, 8)
+    sides = [speed.Side("a", "float32", "one"), speed.Side("b", "int8", "two", {"compile": 1})]
     environment = {"X": "1"}
     records = speed.measure(
-        "training", shape, sides, {"precision": "float32"}, 2, environment, quick=True
+        "training", sides, {"shape": "tiny-2x8"}, {"texts": 2}, 2, environment, quick=True
     )
     assert [r[0] for r in ran] == ["one", "two", "two", "one"]
-    assert ran[0] == ("one", "float32", 0, environment)
+    assert ran[0][1:] == ({"texts": 2, "precision": "float32"}, environment)
+    assert ran[1][1] == {"texts": 2, "precision": "int8", "compile": 1}
     assert [name for name, _ in kept] == ["training-quick"] * 4
-    assert [r["who"] for r in records] == ["a", "b", "b", "a"]
+    assert [(r["who"], r["precision"]) for r in records][:2] == [("a", "float32"), ("b", "int8")]
     assert records[0]["shape"] == "tiny-2x8"
+    assert "texts" not in records[0]

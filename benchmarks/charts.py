@@ -1,0 +1,89 @@
+"""Bar charts of times, drawn from records: a panel a table, the fastest on top, ours in colour."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.records import RESULTS
+from benchmarks.speed import OURS, Record, by_side, median_of
+
+_OURS, _PEER, _INK = "#e4572e", "#b8c4d0", "#2b2d42"
+_PANELS_A_ROW = 2
+_WIDTH, _BAR, _FRAME = 5.6, 0.34, 1.0  # inches: of a panel, of a bar, of title and margin
+
+
+class Bar(NamedTuple):
+    label: str
+    seconds: float
+    ours: bool
+
+
+class Panel(NamedTuple):
+    title: str
+    bars: tuple[Bar, ...]  # the fastest first
+
+
+def panel(title: str, records: Sequence[Record], key: str = "call_s") -> Panel:
+    """A bar for each side of the records: the median of their seconds under `key`."""
+    bars = [
+        Bar(f"{who}, {precision}", median_of(own, key), who == OURS)
+        for (who, precision), own in by_side(records).items()
+    ]
+    return Panel(title, tuple(sorted(bars, key=lambda bar: bar.seconds)))
+
+
+def draw(
+    name: str, title: str, panels: Sequence[Panel], note: str, folder: Path = RESULTS
+) -> Path | None:
+    """Write `NAME.png`. None, and a line that says so, where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        print("no chart: it needs matplotlib (pip install matplotlib)")
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(_PANELS_A_ROW, len(panels))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [_FRAME + _BAR * max(len(panel.bars) for panel in row) for row in rows]
+    figure = Figure((_WIDTH * columns, sum(heights) + _FRAME), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for axes, shown in zip(grid.flat, panels, strict=False):
+        row = next(row for row in rows if shown in row)
+        _draw_panel(axes, shown, most=max(len(panel.bars) for panel in row))
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.remove()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold", color=_INK)
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="gray")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    figure.savefig(path, dpi=150, facecolor="white")
+    return path
+
+
+def _draw_panel(axes, shown: Panel, most: int) -> None:
+    """One table as bars, with the time beside each and no axis; room for `most` bars."""
+    seconds = [bar.seconds for bar in shown.bars]
+    colors = [_OURS if bar.ours else _PEER for bar in shown.bars]
+    drawn = axes.barh(range(len(seconds)), seconds, color=colors, height=0.72)
+    axes.bar_label(drawn, [duration(value) for value in seconds], padding=4, color=_INK, fontsize=9)
+    axes.set_yticks(range(len(seconds)), [bar.label for bar in shown.bars], fontsize=9)
+    for tick, bar in zip(axes.get_yticklabels(), shown.bars, strict=True):
+        tick.set_color(_OURS if bar.ours else _INK)
+        tick.set_fontweight("bold" if bar.ours else "normal")
+    axes.set_ylim(most - 0.5, -0.5)  # downwards, and bars of one height in a row of panels
+    axes.set_xlim(0, 1.18 * max(seconds))  # room for the time of the longest bar
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "bottom", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_title(shown.title, loc="left", fontsize=11, color=_INK)
+
+
+def duration(seconds: float) -> str:
+    """Three figures, in the unit that suits them."""
+    if seconds < 10:
+        digits = 2 if seconds < 0.01 else 1 if seconds < 0.1 else 0
+        return f"{seconds * 1e3:,.{digits}f} ms"
+    return f"{seconds:,.1f} s"
