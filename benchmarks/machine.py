@@ -22,6 +22,11 @@ PACKAGES = (
     "transformers",
     "torch",
     "accelerate",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "keras",
+    "keras-hub",
 )
 
 

@@ -1,6 +1,7 @@
 """The models and batches whose speed is measured, and the arithmetic that they take."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bertjax.errors import UserError
@@ -15,6 +16,23 @@ class Size:
     num_attention_heads: int
     intermediate_size: int
     vocab_size: int = 30522
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Size":
+        """The sizes in a `config.json`."""
+        return cls(**{field.name: config[field.name] for field in fields(cls)})
+
+    def forward_flops(self, lengths: Iterable[int]) -> float:
+        """Multiplications and additions of the products in the layers, forward.
+
+        Of texts of so many tokens, each by itself. Embeddings, norms and heads are left out. A
+        training step takes three times as many.
+        """
+        width = self.hidden_size
+        weights = 4 * width**2 + 2 * width * self.intermediate_size  # of a layer, for a token
+        # Attention: the scores of a token, and the sum over values.
+        products = sum(length * (weights + 2 * length * width) for length in lengths)
+        return 2.0 * self.num_hidden_layers * products
 
 
 SIZES = {
@@ -53,13 +71,5 @@ class Shape:
         return {"sizes": asdict(SIZES[self.model]), "texts": self.texts, "length": self.length}
 
     def forward_flops(self) -> float:
-        """Multiplications and additions of the products in the encoder's layers, forward.
-
-        Embeddings, norms and heads are left out. A training step takes three times as many.
-        """
-        size = SIZES[self.model]
-        tokens = self.texts * self.length
-        width = size.hidden_size
-        weights = 4 * width**2 + 2 * width * size.intermediate_size  # of a layer
-        attention = 2 * self.length * width  # of a token: scores, and the sum over values
-        return 2.0 * tokens * size.num_hidden_layers * (weights + attention)
+        """See `Size.forward_flops`."""
+        return SIZES[self.model].forward_flops([self.length] * self.texts)

@@ -14,12 +14,7 @@ def main() -> None:
     settings = read_settings()
     folder = Path(settings["folder"])
     torch.manual_seed(0)
-    config = BertConfig(  # the other fields are those of BERT-base
-        num_hidden_layers=settings["layers"],
-        hidden_size=settings["width"],
-        num_attention_heads=settings["width"] // 64,
-        intermediate_size=4 * settings["width"],
-    )
+    config = BertConfig(**settings["sizes"])  # the other fields are those of BERT-base
     BertForSequenceClassification(config).save_pretrained(folder)
     packaged = resolve(DEFAULT_CHECKPOINT)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):

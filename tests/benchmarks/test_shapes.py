@@ -1,6 +1,8 @@
+from dataclasses import asdict
+
 import pytest
 
-from benchmarks.shapes import SIZES, Shape
+from benchmarks.shapes import SIZES, Shape, Size
 from bertjax.errors import UserError
 
 
@@ -28,3 +30,15 @@ def test_the_products_of_a_layer_are_counted() -> None:
     assert SIZES["tiny"].intermediate_size == 64
     of_a_token = 2 * (4 * 32 * 32 + 2 * 32 * 64 + 2 * 8 * 32)
     assert Shape("tiny", 2, 8).forward_flops() == 2 * 16 * of_a_token
+
+
+def test_texts_of_several_lengths_are_each_counted_by_themselves() -> None:
+    tiny = SIZES["tiny"]
+    one_by_one = sum(Shape("tiny", 1, length).forward_flops() for length in (3, 8, 8))
+    assert tiny.forward_flops([3, 8, 8]) == one_by_one
+    assert tiny.forward_flops([11, 8]) > one_by_one  # longer texts, more attention
+
+
+def test_sizes_are_read_from_a_config() -> None:
+    config = asdict(SIZES["minilm"]) | {"hidden_act": "gelu"}
+    assert Size.of(config) == SIZES["minilm"]

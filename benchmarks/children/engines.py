@@ -1,0 +1,138 @@
+"""The forward pass of each library, of a text classifier in a Hugging Face folder.
+
+B texts, T tokens, C classes.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.children.matmul import matmul_flops_jax, matmul_flops_torch
+
+Forward = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""input_ids and attention_mask, int32 [B, T] -> logits, float32 [B, C]."""
+
+
+def open_engine(name: str, folder: Path, precision: str, threads: int) -> Forward:
+    """The forward pass of the classifier in `folder`, ready to be called."""
+    match name:
+        case "bertjax":
+            import bertjax
+
+            checkpoint = bertjax.load(folder, "text-classification", precision=precision)  # pyright: ignore[reportArgumentType]
+            return bertjax_forward(checkpoint)
+        case "torch" | "torch.compile":
+            return _torch(folder, precision, threads, compiled=name == "torch.compile")
+        case "ONNX Runtime":
+            return _onnxruntime(folder, precision, threads)
+        case "OpenVINO":
+            return _openvino(folder, precision, threads)
+        case "KerasHub":
+            return _keras_hub(folder, precision)
+        case _:
+            raise ValueError(f"there is no engine {name!r}")
+
+
+def peak_flops(name: str, precision: str) -> float:
+    """The rate of large products in this process: torch's for torch, JAX's for all others.
+
+    That of float32 for int8. To be asked last: what it imports needs memory.
+    """
+    precision = "float32" if precision == "int8" else precision
+    rate = matmul_flops_torch if name.startswith("torch") else matmul_flops_jax
+    return rate(precision)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def bertjax_forward(checkpoint: Any) -> Forward:
+    """`model.apply` under `jax.jit`, and nothing else."""
+    import jax
+
+    @jax.jit
+    def logits(params, input_ids, attention_mask):
+        return checkpoint.model.apply(params, None, input_ids, attention_mask).logits
+
+    return lambda ids, mask: np.asarray(logits(checkpoint.params, ids, mask))
+
+
+def _torch(folder: Path, precision: str, threads: int, compiled: bool) -> Forward:
+    import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(threads)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    call = torch.compile(model) if compiled else model
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        inputs = (torch.from_numpy(array.astype(np.int64)) for array in (ids, mask))
+        with torch.inference_mode(), autocast:
+            return call(*inputs).logits.float().numpy()
+
+    return forward
+
+
+def _onnxruntime(folder: Path, precision: str, threads: int) -> Forward:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    path = folder / ("int8.onnx" if precision == "int8" else "model.onnx")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        inputs = {"input_ids": ids.astype(np.int64), "attention_mask": mask.astype(np.int64)}
+        return session.run(["logits"], inputs)[0]
+
+    return forward
+
+
+def _openvino(folder: Path, precision: str, threads: int) -> Forward:
+    import openvino  # pyright: ignore[reportMissingImports]
+
+    options = {
+        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    request = openvino.compile_model(folder / "openvino.xml", "CPU", options).create_infer_request()
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        inputs = {"input_ids": ids.astype(np.int64), "attention_mask": mask.astype(np.int64)}
+        return request.infer(inputs, share_inputs=True)[0]
+
+    return forward
+
+
+def _keras_hub(folder: Path, precision: str) -> Forward:
+    """Random weights of its own: the sizes are the same, and so is the time."""
+    import os
+
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras  # pyright: ignore[reportMissingImports]
+    import keras_hub  # pyright: ignore[reportMissingImports]
+
+    if precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    config = read_config(folder)
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=config["vocab_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        hidden_dim=config["hidden_size"],
+        intermediate_dim=config["intermediate_size"],
+        max_sequence_length=config["max_position_embeddings"],
+    )
+    model = keras_hub.models.BertTextClassifier(backbone, num_classes=2, preprocessor=None)
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        inputs = {"token_ids": ids, "padding_mask": mask, "segment_ids": np.zeros_like(ids)}
+        return model.predict_on_batch(inputs)
+
+    return forward
