@@ -67,7 +67,7 @@ def _draw_panel(axes, shown: Panel, most: int) -> None:
     seconds = [bar.seconds for bar in shown.bars]
     colors = [_OURS if bar.ours else _PEER for bar in shown.bars]
     drawn = axes.barh(range(len(seconds)), seconds, color=colors, height=0.72)
-    axes.bar_label(drawn, [duration(value) for value in seconds], padding=4, color=_INK, fontsize=9)
+    axes.bar_label(drawn, durations(seconds), padding=4, color=_INK, fontsize=9)
     axes.set_yticks(range(len(seconds)), [bar.label for bar in shown.bars], fontsize=9)
     for tick, bar in zip(axes.get_yticklabels(), shown.bars, strict=True):
         tick.set_color(_OURS if bar.ours else _INK)
@@ -81,9 +81,9 @@ def _draw_panel(axes, shown: Panel, most: int) -> None:
     axes.set_title(shown.title, loc="left", fontsize=11, color=_INK)
 
 
-def duration(seconds: float) -> str:
-    """Three figures, in the unit that suits them."""
-    if seconds < 10:
-        digits = 2 if seconds < 0.01 else 1 if seconds < 0.1 else 0
-        return f"{seconds * 1e3:,.{digits}f} ms"
-    return f"{seconds:,.1f} s"
+def durations(seconds: Sequence[float]) -> list[str]:
+    """Three figures each, in the unit that suits the longest."""
+    unit, factor = ("ms", 1e3) if max(seconds) < 10 else ("s", 1.0)
+    values = [value * factor for value in seconds]
+    digits = [2 if value < 10 else 1 if value < 100 else 0 for value in values]
+    return [f"{value:,.{n}f} {unit}" for value, n in zip(values, digits, strict=True)]

@@ -124,7 +124,7 @@ def run(config: InferenceConfig) -> None:
             panels += PARTS[part](task, texts)
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
     name = "inference-quick" if config.quick else "inference"
-    path = draw(name, "BERT inference: less is faster", panels, note)
+    path = draw(name, "BERT inference: shorter is faster", panels, note)
     print(note, *([f"chart: {path}"] if path else []), sep="\n")
 
 

@@ -64,7 +64,12 @@ def run(config: TrainingConfig) -> None:
             records += _measure(shape, precision, config)
         panels.append(panel(str(shape), records))
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
-    draw("training-quick" if config.quick else "training", "A training step", panels, note)
+    draw(
+        "training-quick" if config.quick else "training",
+        "A training step: shorter is faster",
+        panels,
+        note,
+    )
 
 
 def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Record]:

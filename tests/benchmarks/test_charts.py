@@ -45,12 +45,9 @@ def test_without_matplotlib_there_is_a_line_and_no_picture(
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.00214, "2.14 ms"),
-        (0.0214, "21.4 ms"),
-        (0.5, "500 ms"),
-        (1.5, "1,500 ms"),
-        (75.0, "75.0 s"),
+        ([0.00214, 0.0214, 1.5], ["2.14 ms", "21.4 ms", "1,500 ms"]),
+        ([3.884, 15.09, 750.0], ["3.88 s", "15.1 s", "750 s"]),
     ],
 )
-def test_a_duration_is_in_the_unit_that_suits_it(seconds: float, expected: str) -> None:
-    assert charts.duration(seconds) == expected
+def test_times_of_a_panel_are_in_one_unit(seconds: list[float], expected: list[str]) -> None:
+    assert charts.durations(seconds) == expected
