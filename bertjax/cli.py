@@ -1,6 +1,5 @@
 """The `bertjax` command: one verb a workflow, made from the workflows' settings."""
 
-import ctypes
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from tyro.conf import (
 )
 
 from bertjax.errors import UserError
+from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
 
 Command = (
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             config = _parse(arguments)
-            keep_freed_memory()
+            prepare_process()
             return run(config)
         finally:
             sys.stdout.flush()  # else a closed pipe shows only when Python exits
@@ -52,24 +52,6 @@ def _parse(arguments: Sequence[str] | None) -> FinetuneConfig | EvaluateConfig |
         args=arguments,
         config=STYLE,
     )
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next allocation instead of returning it.
-
-    XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew, a step of a
-    small BERT takes about 100,000 page faults. A setting of the whole process, so it is
-    the command's and not the library's; where there is no glibc, nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # as malloc.h numbers them
-    mallopt(arena_max, 1)
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 2**26)
 
 
 def run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> int:

@@ -1,4 +1,4 @@
-"""What every test runs under: eight virtual CPU devices, no network."""
+"""What every test runs under: eight virtual CPU devices, no network, no cache."""
 
 import os
 
@@ -7,6 +7,7 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # of the command: nothing outside of a test
 
 from collections.abc import Callable
 from importlib.util import find_spec

@@ -1,7 +1,6 @@
 """The command: what it prints, and what a mistake gets: one line, status 2, nothing written."""
 
 import json
-import platform
 import shutil
 import signal
 import subprocess
@@ -241,32 +240,6 @@ def test_help_explains_every_flag(verb, capsys):
     text = capsys.readouterr().out
     assert f"usage: bertjax {verb}" in text
     assert "--precision" in text
-
-
-FAULTS = """
-import resource, sys
-import numpy as np
-if sys.argv[1] == "keep":
-    from bertjax.cli import keep_freed_memory
-    keep_freed_memory()
-np.ones(16_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    np.ones(16_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="the setting is glibc's; elsewhere it does nothing"
-)
-def test_freed_memory_is_kept_for_the_next_step():
-    """Five arrays of 128 MB, one after another: 160,000 pages if each is mapped anew."""
-    faults = {
-        how: int(subprocess.check_output([sys.executable, "-c", FAULTS, how]))
-        for how in ("keep", "default")
-    }
-    assert faults["keep"] < 0.1 * faults["default"]
 
 
 def test_a_reader_that_leaves_gets_no_traceback():

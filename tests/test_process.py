@@ -1,0 +1,114 @@
+"""What the command sets for its process, and that the library sets nothing."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertjax import process
+
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the setting is glibc's; elsewhere it does nothing"
+)
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def run_python(program: str, *arguments: str) -> str:
+    return subprocess.check_output([sys.executable, "-c", program, *arguments], text=True)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+if sys.argv[1] == "keep":
+    from bertjax.process import keep_freed_memory
+    keep_freed_memory()
+np.ones(16_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    np.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@needs_glibc
+def test_freed_memory_is_kept_for_the_next_step():
+    """Five arrays of 128 MB, one after another: 160,000 pages if each is mapped anew."""
+    faults = {how: int(run_python(FAULTS, how)) for how in ("keep", "default")}
+    assert faults["keep"] < 0.1 * faults["default"]
+
+
+HUGE = """
+from bertjax.process import keep_freed_memory
+keep_freed_memory()
+import numpy as np
+array = np.ones(32_000_000)
+print(open("/proc/self/smaps_rollup").read())
+"""
+
+
+@needs_glibc
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="the kernel has none"
+)
+def test_an_array_lies_in_huge_pages():
+    """Of 256 MB; what is free of 2 MB pages on a busy machine may not be all of it."""
+    line = next(x for x in run_python(HUGE).splitlines() if x.startswith("AnonHugePages"))
+    assert int(line.split()[1]) > 100_000  # kB
+
+
+def train_twice(tiny_folder: Path, table: Path, home: Path, enabled: str) -> list[set[str]]:
+    """The files of the cache after each of two runs of the command."""
+    cache = {"HOME": str(home), "XDG_CACHE_HOME": "", "JAX_ENABLE_COMPILATION_CACHE": enabled}
+    columns = ["--text", "title", "description", "--label", "tag", "--epochs", "1"]
+    places = ["--checkpoint", str(tiny_folder), "--out", str(home / "run"), "--overwrite"]
+    command = [sys.executable, "-m", "bertjax", "finetune", str(table), *columns, *places]
+    seen = []
+    for _ in range(2):
+        subprocess.run(command, check=True, env=os.environ | cache, capture_output=True)
+        kept = (home / ".cache" / "bertjax" / "compiled").rglob("*-cache")
+        seen.append({path.name for path in kept})
+    return seen
+
+
+def test_a_second_run_of_the_command_compiles_nothing(tiny_folder, table_file, tmp_path):
+    """All that is compiled is kept, so nothing new may be there."""
+    first, second = train_twice(tiny_folder, table_file, tmp_path, "true")
+    assert any(name.startswith("jit_step-") for name in first)
+    assert second == first
+
+
+def test_the_cache_can_be_turned_off(tiny_folder, table_file, tmp_path):
+    assert train_twice(tiny_folder, table_file, tmp_path, "false") == [set(), set()]
+
+
+LIBRARY = """
+import sys
+import jax
+import bertjax
+bertjax.Predictor.load(sys.argv[1]).probabilities(["a cat"])
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+def test_the_library_keeps_no_compiled_programs(run_folder):
+    assert run_python(LIBRARY, str(run_folder)).strip() == "None"
+
+
+def test_a_folder_of_the_user_s_stays(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "5")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+    process.cache_compilations()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
+    assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "5"
+
+
+def test_other_processors_have_other_folders(monkeypatch):
+    here = process._cache_folder()
+    monkeypatch.setattr(process, "_processor", lambda: "flags: amx_bf16")
+    assert process._cache_folder() != here
+    assert process._cache_folder().parent == here.parent
