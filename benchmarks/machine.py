@@ -75,6 +75,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def busy_seconds(stat: Path = Path("/proc/stat")) -> float:
+    """Of all cores since the start of the machine, those of other guests of the host included."""
+    try:
+        line = stat.read_text(encoding="ascii").partition("\n")[0]
+    except OSError:  # not Linux
+        return 0.0
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, line.split()[1:9])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
 def use_cores(count: int) -> None:
     """Keep this process and its children to so many cores, so that all compute with as many."""
     if hasattr(os, "sched_setaffinity"):

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import busy_seconds
 from bertjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ class Child:
     result: dict[str, Any]
     wall_s: float  # from start to exit, imports included
     peak_bytes: int  # the most of its memory that was resident
+    others_cores: float = 0.0  # that all else on this machine kept busy meanwhile, on average
 
 
 def run_child(
@@ -42,7 +44,7 @@ def run_child(
         result, log = Path(folder, "result.json"), Path(folder, "log")
         program = [sys.executable, "-m", f"benchmarks.children.{module}"]
         variables = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), busy_seconds()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*program, json.dumps(settings), str(result)],
@@ -51,17 +53,19 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-            status, usage = _wait(process)
+            status, peak_bytes, own = _wait(process)
         wall_s = time.perf_counter() - began
+        others = max(0.0, busy_seconds() - busy - own) / wall_s
         if status or not result.exists():
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             tail = "\n".join(lines[-_LOG_LINES:])
             raise RuntimeError(f"benchmarks.children.{module} ended with status {status}:\n{tail}")
-        return Child(json.loads(result.read_text(encoding="utf-8")), wall_s, usage)
+        values = json.loads(result.read_text(encoding="utf-8"))
+        return Child(values, wall_s, peak_bytes, others)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Exit status and peak memory in bytes; a child does not outlive an interrupted benchmark.
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int, float]:
+    """Exit status, peak memory in bytes, seconds of processor; killed if this is interrupted.
 
     The peak starts at this process's own (the kernel hands it on), so this one must stay smaller
     than any child: it imports neither jax nor torch.
@@ -74,7 +78,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
         raise
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, usage.ru_maxrss * unit
+    return process.returncode, usage.ru_maxrss * unit, usage.ru_utime + usage.ru_stime
 
 
 def require(*packages: str) -> None:

@@ -34,6 +34,13 @@ def test_what_is_not_installed_has_no_version() -> None:
     assert set(machine.versions(["numpy", "no-such-package"])) == {"numpy"}
 
 
+def test_idle_time_is_not_busy(tmp_path: Path) -> None:
+    path = tmp_path / "stat"
+    path.write_text("cpu  100 10 20 9999 999 1 2 7 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    assert machine.busy_seconds(path) * os.sysconf("SC_CLK_TCK") == 140
+    assert machine.busy_seconds(tmp_path / "absent") == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not kept to here")
 def test_cores_are_kept_to() -> None:
     before = os.sched_getaffinity(0)

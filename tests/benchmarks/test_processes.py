@@ -11,6 +11,7 @@ def test_a_child_reports_and_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
     assert child.result == {"seed": 3}
     assert 0 < child.wall_s < 60
     assert 1e6 < child.peak_bytes < 1e11
+    assert 0 <= child.others_cores < 1000
 
 
 def test_a_child_that_fails_shows_its_last_lines(

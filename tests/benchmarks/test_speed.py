@@ -1,4 +1,5 @@
 from benchmarks import speed
+from benchmarks.processes import Child
 
 
 def record(who: str, seconds: list[float], peak: float = 1e12) -> dict[str, object]:
@@ -32,12 +33,12 @@ def test_another_precision_is_another_side() -> None:
     assert speed.median_of(sides["a", "int8"], "call_s") == 3.0
 
 
-def test_sides_take_turns_and_every_run_is_kept(monkeypatch) -> None:
+def test_sides_take_turns_and_every_run_is_kept(monkeypatch, capsys) -> None:
     ran, kept = [], []
 
     def run_child(module, settings, environment):
         ran.append((module, settings, environment))
-        return type("Child", (), {"result": {"call_s": [0.1]}})
+        return Child({"call_s": [0.1]}, 1.0, 1, others_cores=0.9 if module == "two" else 0.0)
 
     monkeypatch.setattr(speed, "run_child", run_child)
     monkeypatch.setattr(speed, "append_record", lambda name, record: kept.append((name, record)))
@@ -53,3 +54,5 @@ def test_sides_take_turns_and_every_run_is_kept(monkeypatch) -> None:
     assert [(r["who"], r["precision"]) for r in records][:2] == [("a", "float32"), ("b", "int8")]
     assert records[0]["shape"] == "tiny-2x8"
     assert "texts" not in records[0]
+    assert [r["others_cores"] for r in records] == [0.0, 0.9, 0.9, 0.0]
+    assert "other programs kept up to 0.9 cores busy" in capsys.readouterr().out
