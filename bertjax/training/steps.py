@@ -9,6 +9,7 @@ import optax
 from flax import struct
 
 from bertjax.training.losses import Batch, Loss, Sums
+from bertjax.training.optimizer import global_norm
 
 Metrics = dict[str, jax.Array]
 
@@ -60,7 +61,7 @@ def make_train_step(
         mean, grads = gradients(state.params, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": mean, "grad_norm": optax.tree.norm(grads)}
+        metrics = {"loss": mean, "grad_norm": global_norm(grads)}
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
         return state, metrics
 

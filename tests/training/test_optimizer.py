@@ -6,7 +6,12 @@ import pytest
 from numpy.testing import assert_allclose
 
 from bertjax.training.configs import OptimizerConfig
-from bertjax.training.optimizer import decay_mask, learning_rate_schedule, make_optimizer
+from bertjax.training.optimizer import (
+    decay_mask,
+    global_norm,
+    learning_rate_schedule,
+    make_optimizer,
+)
 
 pytestmark = pytest.mark.usefixtures("loose_promotion")
 
@@ -91,3 +96,34 @@ def first_mean(clip_norm: float, scale: float) -> np.ndarray:
 )
 def test_gradients_are_clipped_to_their_norm(clip_norm, scale, expected):
     assert_allclose(first_mean(clip_norm, scale), [0.1 * expected], rtol=1e-5)
+
+
+def normal_tree(seed: int) -> dict:
+    rng = np.random.default_rng(seed)
+    shapes = {"w": (16, 5), "odd": (9, 3), "b": (7,), "scalar": ()}
+    return {"dense": {name: jnp.array(rng.normal(size=s), "f4") for name, s in shapes.items()}}
+
+
+def test_the_norm_is_that_of_all_entries():
+    tree = normal_tree(0)
+    entries = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
+    assert_allclose(jax.jit(global_norm)(tree), np.linalg.norm(entries), rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip_norm", [0.5, 100.0])
+def test_the_optimizer_equals_optax_own_chain(clip_norm):
+    config = OptimizerConfig(clip_norm=clip_norm, weight_decay=0.1)
+    schedule = learning_rate_schedule(config, 5)
+    adamw = optax.adamw(schedule, weight_decay=0.1, mask=decay_mask)
+    ours, theirs = (
+        make_optimizer(config, 5),
+        optax.chain(optax.clip_by_global_norm(clip_norm), adamw),
+    )
+    params = [normal_tree(1), normal_tree(1)]
+    states = [ours.init(params[0]), theirs.init(params[1])]
+    for step in range(5):
+        for i, optimizer in enumerate((ours, theirs)):
+            updates, states[i] = optimizer.update(normal_tree(2 + step), states[i], params[i])
+            params[i] = optax.apply_updates(params[i], updates)
+    for one, other in zip(*map(jax.tree.leaves, params), strict=True):
+        assert_allclose(one, other, rtol=1e-6)
