@@ -60,10 +60,11 @@ class Layer(hk.Module):
 class BertEncoder(hk.Module):
     """Embeddings and L layers."""
 
-    def __init__(self, config: BertConfig, precision: str):
+    def __init__(self, config: BertConfig, precision: str, remat: bool = False):
         super().__init__(name="bert")
         self.config = config
         self.precision = precision
+        self.remat = remat
 
     def __call__(
         self,
@@ -77,7 +78,8 @@ class BertEncoder(hk.Module):
         x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)
         hidden_states, attentions = [x], []
         for i in range(self.config.num_hidden_layers):
-            x, probabilities = Layer(self.config, self.precision, f"layer_{i}")(x, mask)
+            layer = Layer(self.config, self.precision, f"layer_{i}")
+            x, probabilities = (hk.remat(layer) if self.remat else layer)(x, mask)
             hidden_states.append(x)
             attentions.append(probabilities)
         return Encoded(x, words, tuple(hidden_states), tuple(attentions))

@@ -146,6 +146,7 @@ def make_model(
     precision: Precision = "float32",
     has_pooler: bool = True,
     sentence_pooling: SentencePooling | None = None,
+    remat: bool = False,
 ) -> hk.Transformed:
     """BERT with the head of a task, as `init(rng, input_ids)` and `apply(params, rng, ...)`.
 
@@ -164,6 +165,8 @@ def make_model(
         has_pooler: whether feature-extraction computes `pooler_output`; the other tasks have a
             pooler where transformers' have.
         sentence_pooling: how feature-extraction computes `sentence_embedding`; None: not at all.
+        remat: whether a gradient computes each layer again and keeps its input alone (Chen et al.
+            2016): less memory, more time, the same numbers.
     """
     if task not in _HEADS:
         raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")
@@ -201,7 +204,7 @@ def make_model(
         if hk.maybe_get_rng_sequence_state() is not None:
             # All keys by one split: one for each dropout of the layers, embeddings and head.
             hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
-        encoded = BertEncoder(config, resolved)(*inputs)
+        encoded = BertEncoder(config, resolved, remat)(*inputs)
         sequences = (max_segments or shape[-1]) if packed else None
         context = Context(
             config, resolved, encoded, inputs.segment_ids, sequences, has_pooler, sentence_pooling

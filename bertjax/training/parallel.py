@@ -21,6 +21,10 @@ from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_st
 
 AXIS = "data"
 
+# XLA's compiler for CPUs drops the barriers that hold a layer's second computation back until its
+# gradient is due, and then puts it where it saves nothing: so it is kept from dropping them.
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+
 
 @dataclass(frozen=True)
 class Runner:
@@ -38,24 +42,28 @@ def make_runner(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     accumulation: int = 1,
+    remat: bool = False,
 ) -> Runner:
     """The runner of a kind: `jit` on the default device, `pmap` or `mesh` on all local ones.
 
     Dropout draws the same bits under `jit` and `mesh`; under `pmap` each device draws its own.
+
+    Args:
+        remat: whether the loss's model was made with it. Under `pmap` on CPUs it saves nothing.
     """
     if parallel == "jit":
-        return jit_runner(make_train_step(loss, optimizer, accumulation))
+        return jit_runner(make_train_step(loss, optimizer, accumulation), remat)
     if parallel == "pmap":
         return pmap_runner(make_train_step(loss, optimizer, accumulation, axis_name=AXIS))
     if parallel == "mesh":
-        return mesh_runner(make_train_step(loss, optimizer, accumulation))
+        return mesh_runner(make_train_step(loss, optimizer, accumulation), remat=remat)
     raise ValueError(f"parallel {parallel!r} is not one of jit, pmap, mesh")
 
 
-def jit_runner(step: TrainStep) -> Runner:
+def jit_runner(step: TrainStep, remat: bool = False) -> Runner:
     """One device."""
     # The step uses its state up, so it must own it: the caller keeps the original.
-    compiled = jax.jit(step, donate_argnums=0)
+    compiled = jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(remat))
     return Runner(1, _copy, lambda batch: jax.device_put(dict(batch)), compiled, lambda part: part)
 
 
@@ -87,13 +95,17 @@ def pmap_runner(step: TrainStep) -> Runner:
     return Runner(count, place, place_batch, run, collect)
 
 
-def mesh_runner(step: TrainStep, mesh: Mesh | None = None) -> Runner:
+def mesh_runner(step: TrainStep, mesh: Mesh | None = None, remat: bool = False) -> Runner:
     """A mesh of all devices, over which the compiler splits the step as the batch is split."""
     mesh = mesh or Mesh(np.array(jax.devices()), (AXIS,))
     replicated = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec(AXIS))
     compiled = jax.jit(
-        step, in_shardings=(replicated, split), out_shardings=replicated, donate_argnums=0
+        step,
+        in_shardings=(replicated, split),
+        out_shardings=replicated,
+        donate_argnums=0,
+        compiler_options=_compiler_options(remat),
     )
 
     def place(state: TrainState) -> TrainState:
@@ -106,6 +118,10 @@ def mesh_runner(step: TrainStep, mesh: Mesh | None = None) -> Runner:
         return jax.device_put(part, mesh.devices.flat[0])
 
     return Runner(mesh.size, place, place_batch, compiled, collect)
+
+
+def _compiler_options(remat: bool) -> dict[str, str] | None:
+    return KEEP_BARRIERS if remat and jax.default_backend() == "cpu" else None
 
 
 def _copy(tree):

@@ -21,7 +21,6 @@ from bertjax.data.batches import packed_batches
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
-from bertjax.models.configs import Precision
 from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
 from bertjax.training.loop import FitResult, LoopConfig, fit
@@ -92,7 +91,7 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
     )
     snapshots = Snapshots(snapshots_folder, _circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
-    narrow, rows = _narrow(checkpoint, vocabulary, config.precision), rows.renamed(vocabulary)
+    narrow, rows = _narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
     score = None
     if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
         score = make_score(narrow, held_out)
@@ -123,12 +122,12 @@ class _Rows(NamedTuple):
         )
 
 
-def _narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, precision: Precision) -> Checkpoint:
-    """The checkpoint with the words of a vocabulary alone."""
-    config = vocabulary.narrow_config(checkpoint.config)
-    model = make_model(config, checkpoint.task, precision)
+def _narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, config: FinetuneConfig) -> Checkpoint:
+    """The checkpoint with the words of a vocabulary alone, and the model that is trained."""
+    narrow = vocabulary.narrow_config(checkpoint.config)
+    model = make_model(narrow, checkpoint.task, config.precision, remat=config.rematerialise)
     params = vocabulary.narrow_params(checkpoint.params)
-    return replace(checkpoint, config=config, model=model, params=params)
+    return replace(checkpoint, config=narrow, model=model, params=params)
 
 
 def _load(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
@@ -216,7 +215,9 @@ def _train(
         class_weights=_class_weights(config, train, checkpoint.config.num_labels),
         label_smoothing=config.label_smoothing,
     )
-    runner = make_runner(config.parallel, loss, optimizer, config.accumulation)
+    runner = make_runner(
+        config.parallel, loss, optimizer, config.accumulation, config.rematerialise
+    )
     evaluate = None
     if score and rows.validation.ids:
         evaluate = make_evaluate(checkpoint, rows.validation, score)

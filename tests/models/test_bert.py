@@ -20,8 +20,8 @@ INPUTS = tuple(
 )
 
 
-def encoder(config) -> hk.Transformed:
-    return hk.transform(lambda *inputs: BertEncoder(config, "float32")(*inputs))
+def encoder(config, remat: bool = False) -> hk.Transformed:
+    return hk.transform(lambda *inputs: BertEncoder(config, "float32", remat)(*inputs))
 
 
 def norm(x, params):
@@ -106,3 +106,36 @@ def test_every_parameter_but_the_key_biases_has_a_gradient(tiny, random_params):
             # Adding one number to all scores of a query changes no probability.
             zero = module.endswith("/key") and name == "b"
             assert (float(jnp.abs(slope).max()) < 1e-5) == zero, (module, name)
+
+
+def test_rematerialisation_changes_no_output_no_gradient_and_no_mask_of_dropout(
+    tiny, random_params
+):
+    config = replace(
+        tiny, num_hidden_layers=1, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2
+    )
+    params = random_params(encoder(config), *INPUTS)
+    weights = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 8)), jnp.float32)
+
+    def slopes_by(remat: bool):
+        def objective(params, seed):
+            encoded = encoder(config, remat).apply(params, jax.random.key(seed), *INPUTS)
+            return (encoded.last_hidden_state * weights).sum(), encoded
+
+        return jax.jit(jax.grad(objective, has_aux=True))
+
+    def same(a, b) -> list[bool]:
+        pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        return [np.allclose(x, y, rtol=1e-6, atol=1e-6) for x, y in pairs]
+
+    plain, again = slopes_by(False), slopes_by(True)
+    (slopes, encoded), (same_slopes, same_encoded) = plain(params, 0), again(params, 0)
+    assert len(same_encoded.hidden_states) == 2
+    assert len(same_encoded.attentions) == 1
+    assert all(same((same_slopes, same_encoded), (slopes, encoded)))
+    assert not all(same(again(params, 1), (slopes, encoded)))  # the masks are of the key
+
+
+def test_rematerialisation_keeps_the_parameters_as_they_are(tiny):
+    ends = [encoder(tiny, remat).init(jax.random.key(0), *INPUTS) for remat in (False, True)]
+    jax.tree.map(np.testing.assert_array_equal, *ends)

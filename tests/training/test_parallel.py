@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,8 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
 from bertjax.training.losses import Sums, classification_loss
 from bertjax.training.parallel import make_runner, mesh_runner
 from bertjax.training.steps import init_state, make_train_step
@@ -175,3 +179,53 @@ def test_a_mesh_may_have_fewer_devices(bag, bag_runner, sgd, texts, largest_diff
 def test_an_unknown_kind_is_named(bag, sgd):
     with pytest.raises(ValueError, match="'threads' is not one of jit, pmap, mesh"):
         make_runner("threads", classification_loss(bag.apply), sgd)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """remat, accumulation -> the compiled step of a BERT of three layers, its state and batch."""
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=64,
+        id2label=tuple("abc"),
+    )
+    batch = {
+        "input_ids": np.random.default_rng(0).integers(1, 50, (8, 64)).astype(np.int32),
+        "segment_ids": np.repeat([[1] * 20 + [2] * 40 + [0] * 4], 8, 0).astype(np.int32),
+        "labels": np.arange(16, dtype=np.int32).reshape(8, 2) % 3,
+        "weights": np.ones((8, 2), np.float32),
+    }
+
+    @cache
+    def make(remat: bool, accumulation: int = 1):
+        model = make_model(config, "text-classification", remat=remat)
+        optimizer = optax.sgd(0.1)
+        loss = classification_loss(model.apply)
+        runner = make_runner("jit", loss, optimizer, accumulation, remat)
+        params = model.init(jax.random.key(0), batch["input_ids"])
+        state = runner.place(init_state(params, optimizer, seed=0))
+        placed = runner.place_batch(batch)
+        return runner.step.lower(state, placed).compile(), state, placed
+
+    return make
+
+
+def test_rematerialisation_takes_the_same_step_in_less_than_half_the_memory(
+    deep, largest_difference
+):
+    compiled, state, batch = deep(False)
+    again, same_state, _ = deep(True)
+    plain_bytes, bytes_ = (c.memory_analysis().temp_size_in_bytes for c in (compiled, again))
+    assert bytes_ < plain_bytes / 2
+    (end, metrics), (same_end, same_metrics) = compiled(state, batch), again(same_state, batch)
+    assert float(same_metrics["loss"]) == pytest.approx(float(metrics["loss"]), rel=1e-6)
+    assert largest_difference(same_end.params, end.params) < 1e-6
+
+
+def test_accumulation_takes_less_than_half_the_memory(deep):
+    once, parts = (deep(False, n)[0].memory_analysis().temp_size_in_bytes for n in (1, 4))
+    assert parts < once / 2
