@@ -1,6 +1,6 @@
 """Texts -> probabilities, from a run folder or any Hugging Face folder with a trained head."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
+from bertjax.data.batches import packed_in_order
+from bertjax.data.bulk import SLOTS, plan_bulk
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.ladder import ladder_batches
 from bertjax.data.tokens import Tokens, tokenize
@@ -60,7 +62,7 @@ class Predictor:
             )
         self.checkpoint = checkpoint
         self.run = checkpoint.run
-        self._forward = jax.jit(_forward(checkpoint, self.run.temperature))
+        self._forward = _forward(checkpoint, self.run.temperature)
 
     @classmethod
     def load(cls, folder: str | Path, precision: Precision = "float32") -> "Predictor":
@@ -116,26 +118,54 @@ class Predictor:
         return tokenize(self.checkpoint.tokenizer, texts, self.max_length)
 
     def _probabilities(self, tokens: Tokens) -> np.ndarray:
-        result = np.zeros((len(tokens.ids), len(self.labels)), np.float32)
-        pad = self.checkpoint.config.pad_token_id or 0
-        params = self.checkpoint.params
+        many = sum(map(len, tokens.ids)) >= 2 * SLOTS
+        batches = self._packed(tokens) if many else self._padded(tokens)
         # All batches are dispatched before the first is waited for.
-        done = [
-            (texts, self._forward(params, batch["input_ids"], batch["attention_mask"]))
-            for texts, batch in ladder_batches(tokens.ids, self.max_length, pad_token_id=pad)
-        ]
-        for texts, values in done:
-            result[texts] = np.asarray(values)[: len(texts)]
+        dispatched = [(texts, self._forward(*inputs)) for texts, inputs in batches]
+        result = np.zeros((len(tokens.ids), len(self.labels)), np.float32)
+        for texts, values in dispatched:
+            present = texts >= 0
+            result[texts[present]] = np.asarray(values)[present]
         return result
+
+    def _padded(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
+        """A text a row: (texts [B], -1 where there is none; what `_forward` takes)."""
+        params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
+        for texts, batch in ladder_batches(tokens.ids, self.max_length, pad_token_id=pad):
+            rows_of = np.full(len(batch["input_ids"]), -1)
+            rows_of[: len(texts)] = texts
+            yield rows_of, (params, batch["input_ids"], batch["attention_mask"], None)
+
+    def _packed(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
+        """Several texts a row: (texts [R, S], -1 where there is none; what `_forward` takes)."""
+        params, config = self.checkpoint.params, self.checkpoint.config
+        lengths = [len(ids) for ids in tokens.ids]
+        for group in plan_bulk(lengths, config.hidden_size):
+            ids = [tokens.ids[text] for text in group.texts]
+            for batch in packed_in_order(ids, None, group.plan, config.pad_token_id or 0):
+                texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
+                segments = batch["segment_ids"]
+                inputs = (params, batch["input_ids"], segments, group.plan.max_segments)
+                yield texts, inputs
 
 
 def _forward(checkpoint: Checkpoint, temperature: float):
-    def forward(params, input_ids: jax.Array, attention_mask: jax.Array) -> jax.Array:
-        """Two int [B, T] -> [B, C]."""
-        output = checkpoint.model.apply(params, None, input_ids, attention_mask)
+    def forward(
+        params, input_ids: jax.Array, segment_ids: jax.Array, max_segments: int | None
+    ) -> jax.Array:
+        """Two int [B, T] -> [B, C]; rows of up to S = `max_segments` packed texts -> [B, S, C]."""
+        packed = max_segments is not None
+        output = checkpoint.model.apply(
+            params,
+            None,
+            input_ids,
+            attention_mask=None if packed else segment_ids,
+            segment_ids=segment_ids if packed else None,
+            max_segments=max_segments,
+        )
         return to_probabilities(output.logits / temperature, checkpoint.config)
 
-    return forward
+    return jax.jit(forward, static_argnums=3)
 
 
 def to_probabilities(logits: jax.Array, config: BertConfig) -> jax.Array:

@@ -104,7 +104,7 @@ def test_the_row_length_weighs_padding_against_attention():
         return plan.rows, plan.row_length
 
     assert shape(1) == (64, 64)  # attention is nearly all there is
-    assert shape(128) == (13, 192)
+    assert shape(384) == (13, 192)
     assert shape(1_000_000) == (6, 384)  # attention costs nothing beside the products
 
 

@@ -13,6 +13,7 @@ import pytest
 from bertjax.checkpoints.convert import Report
 from bertjax.checkpoints.folder import Checkpoint, load, save
 from bertjax.checkpoints.run_file import RunFile, write_run_file
+from bertjax.data.bulk import SLOTS
 from bertjax.data.cleaning import clean_text
 from bertjax.errors import UserError
 from bertjax.models.configs import BertConfig
@@ -105,6 +106,21 @@ def test_probabilities_are_the_softmax_of_each_text_alone_in_their_order(
 def test_any_number_of_texts_gives_the_same(count, predictor, texts, expected):
     found = predictor.probabilities(texts[:count])
     np.testing.assert_allclose(found, softmax(expected[:count]), atol=1e-6, rtol=0)
+
+
+def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, monkeypatch):
+    shapes, forward = [], predictor._forward
+
+    def seen(*inputs):
+        shapes.append((inputs[1].shape, inputs[3]))
+        return forward(*inputs)
+
+    monkeypatch.setattr(predictor, "_forward", seen)
+    found = predictor.probabilities(texts * 5)
+    (shape,) = set(shapes)  # one for all of them, packed
+    assert shape[0][0] * shape[0][1] == SLOTS
+    assert shape[1] is not None
+    np.testing.assert_allclose(found, np.tile(softmax(expected), (5, 1)), atol=1e-6, rtol=0)
 
 
 def test_no_texts_give_no_rows(predictor):
