@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
+from bertjax.models.fused_attention import fits, fused_attend
 from bertjax.models.layers import Dense
 from bertjax.models.precision import head_product
 
@@ -41,13 +42,14 @@ def attend(
 class SelfAttention(hk.Module):
     """Multi-head self-attention with its output projection, before the residual sum."""
 
-    def __init__(self, config: BertConfig, precision: str):
+    def __init__(self, config: BertConfig, precision: str, keep_probabilities: bool = True):
         super().__init__(name="attention")
         self.config = config
         self.precision = precision
+        self.keep_probabilities = keep_probabilities
 
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T]."""
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None."""
         config = self.config
         heads = (*x.shape[:2], config.num_attention_heads, config.head_size)
 
@@ -55,13 +57,19 @@ class SelfAttention(hk.Module):
             dense = Dense(config.hidden_size, config, self.precision, name)
             return dense(x).reshape(heads)  # [B, T, N, K]
 
-        attended, probabilities = attend(
-            project("query"),
-            project("key"),
-            project("value"),
-            mask,
-            config.attention_probs_dropout_prob,
-            self.precision,
-        )
+        query, key, value = project("query"), project("key"), project("value")
+        if self._fused():
+            hk.maybe_next_rng_key()  # which `attend` would take: others stay the same
+            attended, probabilities = fused_attend(query, key, value, mask), None
+        else:
+            rate = config.attention_probs_dropout_prob
+            attended, probabilities = attend(query, key, value, mask, rate, self.precision)
         output = Dense(config.hidden_size, config, self.precision, "output")
         return output(attended.reshape(x.shape)), probabilities  # [B, T, D]
+
+    def _fused(self) -> bool:
+        """Whether one kernel does all that is asked for."""
+        drops = self.config.attention_probs_dropout_prob > 0
+        if self.keep_probabilities or (drops and hk.maybe_get_rng_sequence_state() is not None):
+            return False
+        return fits(self.config.head_size, self.precision)

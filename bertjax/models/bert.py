@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
     last_hidden_state: jax.Array  # [B, T, D]
     word_embeddings: jax.Array  # [V, D], for a decoder that is tied to them
     hidden_states: tuple[jax.Array, ...]  # L + 1 of [B, T, D], the embeddings first
-    attentions: tuple[jax.Array, ...]  # L of [B, N, T, T]
+    attentions: tuple[jax.Array | None, ...]  # L of [B, N, T, T], if they were to be kept
 
 
 class Activation(hk.Module):
@@ -40,15 +40,17 @@ class Activation(hk.Module):
 class Layer(hk.Module):
     """One encoder layer: attention, then two dense layers, each with a residual sum and norm."""
 
-    def __init__(self, config: BertConfig, precision: str, name: str):
+    def __init__(self, config: BertConfig, precision: str, name: str, keep_attentions: bool = True):
         super().__init__(name=name)
         self.config = config
         self.precision = precision
+        self.keep_attentions = keep_attentions
 
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T]."""
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None."""
         config, precision = self.config, self.precision
-        attended, probabilities = SelfAttention(config, precision)(x, mask)
+        attention = SelfAttention(config, precision, self.keep_attentions)
+        attended, probabilities = attention(x, mask)
         x = layer_norm(x + dropout(attended, config.hidden_dropout_prob), config, "attention_norm")
         inner = Dense(config.intermediate_size, config, precision, "intermediate")(x)
         inner = Activation(config)(inner)  # [B, T, F]
@@ -60,11 +62,18 @@ class Layer(hk.Module):
 class BertEncoder(hk.Module):
     """Embeddings and L layers."""
 
-    def __init__(self, config: BertConfig, precision: str, remat: bool = False):
+    def __init__(
+        self,
+        config: BertConfig,
+        precision: str,
+        remat: bool = False,
+        keep_attentions: bool = True,
+    ):
         super().__init__(name="bert")
         self.config = config
         self.precision = precision
         self.remat = remat
+        self.keep_attentions = keep_attentions
 
     def __call__(
         self,
@@ -78,7 +87,7 @@ class BertEncoder(hk.Module):
         x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)
         hidden_states, attentions = [x], []
         for i in range(self.config.num_hidden_layers):
-            layer = Layer(self.config, self.precision, f"layer_{i}")
+            layer = Layer(self.config, self.precision, f"layer_{i}", self.keep_attentions)
             x, probabilities = (hk.remat(layer) if self.remat else layer)(x, mask)
             hidden_states.append(x)
             attentions.append(probabilities)

@@ -204,7 +204,7 @@ def make_model(
         if hk.maybe_get_rng_sequence_state() is not None:
             # All keys by one split: one for each dropout of the layers, embeddings and head.
             hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
-        encoded = BertEncoder(config, resolved, remat)(*inputs)
+        encoded = BertEncoder(config, resolved, remat, output_attentions)(*inputs)
         sequences = (max_segments or shape[-1]) if packed else None
         context = Context(
             config, resolved, encoded, inputs.segment_ids, sequences, has_pooler, sentence_pooling
