@@ -22,15 +22,13 @@ from tqdm import tqdm
 from tyro.conf import Positional
 
 from benchmarks.command import run_command
-from benchmarks.machine import describe_machine, use_cores
-from benchmarks.processes import require, run_child
+from benchmarks.machine import use_cores
+from benchmarks.processes import require
 from benchmarks.quality_table import OURS, THEIRS, best_cell, print_grid, print_seeds
-from benchmarks.records import append_record, read_records
+from benchmarks.records import read_records
+from benchmarks.speed import tell_disturbed
+from benchmarks.trainings import Record, Task, check_same_data, prepare
 from bertjax.errors import UserError
-
-QUICK_ROWS = 96
-TEST_SIZE = 0.2  # the default of bertjax finetune
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,37 +59,6 @@ class QualityConfig:
     """One seed, one epoch, a few rows: shows that the benchmark runs, and nothing else."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What all trainings of a benchmark share."""
-
-    settings: Record  # data, columns, checkpoint, threads: for a child
-    facts: Record  # what a record says of every training
-    name: str  # of the file of records
-    folder: Path  # for the models
-    batch_size: int
-    quick: bool
-
-    def ours(self, seed: int) -> Record:
-        epochs = 1 if self.quick else None
-        return self._run(OURS, "finetune_bertjax", "seed", {"seed": seed, "epochs": epochs})
-
-    def theirs(self, seed: int, cell: tuple[float, int], part: str) -> Record:
-        rate, epochs = cell
-        recipe = {"learning_rate": rate, "epochs": epochs, "batch_size": self.batch_size}
-        return self._run(THEIRS, "finetune_trainer", part, {"seed": seed, **recipe})
-
-    def _run(self, who: str, module: str, part: str, recipe: Record) -> Record:
-        with tempfile.TemporaryDirectory(dir=self.folder) as out:
-            settings = {**self.settings, **recipe, "out": str(Path(out, "model"))}
-            child = run_child(module, settings)
-        cost = {"wall_s": child.wall_s, "peak_bytes": child.peak_bytes}
-        record = {"benchmark": "quality", "part": part, "who": who, **recipe}
-        record |= {**child.result, **cost, **self.facts}
-        append_record(self.name, record)
-        return record
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("quality", QualityConfig, run, arguments)
 
@@ -101,17 +68,19 @@ def run(config: QualityConfig) -> None:
     require("torch", "accelerate")
     use_cores(config.threads)
     with tempfile.TemporaryDirectory(prefix="bertjax-quality-") as folder:
-        task = _prepare(config, Path(folder))
+        table = (config.data, config.text, config.label)
+        task = prepare("quality", *table, config.threads, config.quick, Path(folder))
         cells = [(rate, n) for rate in config.grid_learning_rates for n in config.grid_epochs]
         seeds, grid_seeds = range(config.seeds), range(config.grid_seeds)
         if config.quick:
             cells, seeds, grid_seeds = [(config.grid_learning_rates[-1], 1)], range(1), range(1)
         known = read_records(task.name) if config.reuse_grid else []
-        grid = _run_grid(task, cells, grid_seeds, known)
+        grid = _run_grid(task, cells, grid_seeds, config.batch_size, known)
         best = best_cell(grid)
-        records = _run_seeds(task, seeds, best)
+        records = _run_seeds(task, seeds, config.batch_size, best)
     print_grid(grid)
     print_seeds(records, best)
+    tell_disturbed(records)
     machine = task.facts["machine"]
     print(f"{machine['cpu']}, {machine['cores']} cores; every training is in {task.name}.jsonl")
 
@@ -125,68 +94,28 @@ def _check(config: QualityConfig) -> None:
         raise UserError("the Trainer's grid is empty: name a learning rate and a number of epochs")
 
 
-def _prepare(config: QualityConfig, folder: Path) -> Task:
-    """Read the table once, so that a mistake shows before the first training."""
-    from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
-    from bertjax.data.sources import read_table
-
-    table = read_table(config.data, config.text, config.label)
-    data = str(Path(config.data).resolve()) if Path(config.data).exists() else config.data
-    if config.quick:
-        data = _few_rows(table.texts, table.labels or [], folder)
-    settings = {
-        "data": data,
-        "text": ["text"] if config.quick else config.text,
-        "label": "label" if config.quick else config.label,
-        "checkpoint": str(resolve(DEFAULT_CHECKPOINT)),
-        "threads": config.threads,
-        "test_size": TEST_SIZE,
-    }
-    facts = {
-        "checkpoint": DEFAULT_CHECKPOINT,
-        "fingerprint": table.fingerprint,
-        "threads": config.threads,
-        "machine": describe_machine(),
-    }
-    name = "quality-quick" if config.quick else "quality"
-    return Task(settings, facts, name, folder, config.batch_size, config.quick)
-
-
-def _few_rows(texts: list[str], labels: list[str], folder: Path) -> str:
-    """A table of `QUICK_ROWS` of the rows, or of all if there are fewer."""
-    import pandas as pd
-
-    from bertjax.data.splits import split_rows
-
-    frame = pd.DataFrame({"text": texts, "label": labels})
-    if len(frame) > QUICK_ROWS:
-        frame = frame.iloc[split_rows(labels, QUICK_ROWS / len(frame), 0)[1]]
-    path = folder / "rows.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
-
-
 def _run_grid(
-    task: Task, cells: list[tuple[float, int]], seeds: range, known: list[Record]
+    task: Task, cells: list[tuple[float, int]], seeds: range, batch_size: int, known: list[Record]
 ) -> list[Record]:
     """The Trainer on every cell and seed; those known already are not run again."""
     records = []
     for cell, seed in tqdm([(cell, seed) for cell in cells for seed in seeds], desc="grid"):
-        found = find_known(known, task.facts, task.batch_size, cell, seed)
-        records.append(found or task.theirs(seed, cell, "grid"))
+        found = find_known(known, task.facts, batch_size, cell, seed)
+        records.append(found or _theirs(task, seed, batch_size, cell, "grid"))
     return records
 
 
 def find_known(
     known: list[Record], facts: Record, batch_size: int, cell: tuple[float, int], seed: int
 ) -> Record | None:
-    """The newest grid training of the same data, settings, versions and processor, if any."""
+    """The newest grid training of the same data, settings, versions and hardware, if any."""
 
     def key(record: Record) -> tuple[Any, ...]:
         machine = record["machine"]
         shared = [record[name] for name in ("checkpoint", "fingerprint", "threads")]
         peers = [machine["versions"].get(name) for name in ("torch", "transformers", "accelerate")]
-        return (*shared, *peers, machine["cpu"])
+        # Records that do not tell the precision are of bfloat16.
+        return (*shared, *peers, machine["cpu"], record.get("precision", "bfloat16"))
 
     for record in reversed(known):
         if record["part"] != "grid" or key(record) != key(facts):
@@ -197,16 +126,30 @@ def find_known(
     return None
 
 
-def _run_seeds(task: Task, seeds: range, best: tuple[float, int]) -> list[Record]:
+def _run_seeds(task: Task, seeds: range, batch_size: int, best: tuple[float, int]) -> list[Record]:
     """Both sides on every seed, taking turns at being first."""
     records = []
     for seed in tqdm(seeds, desc="seeds"):
-        runs = [lambda s=seed: task.ours(s), lambda s=seed: task.theirs(s, best, "seed")]
+        runs = [
+            lambda s=seed: _ours(task, s),
+            lambda s=seed: _theirs(task, s, batch_size, best, "seed"),
+        ]
         pair = [run() for run in (runs if seed % 2 == 0 else reversed(runs))]
-        if len({(record["train_rows"], record["test_rows"]) for record in pair}) > 1:
-            raise RuntimeError(f"the two sides had other rows with seed {seed}")
+        check_same_data(pair)
         records += pair
     return records
+
+
+def _ours(task: Task, seed: int) -> Record:
+    recipe = {"seed": seed, "epochs": 1 if task.quick else None}
+    return task.train(OURS, "finetune_bertjax", recipe, {"part": "seed"})
+
+
+def _theirs(task: Task, seed: int, batch_size: int, cell: tuple[float, int], part: str) -> Record:
+    rate, epochs = cell
+    recipe = {"seed": seed, "learning_rate": rate, "epochs": epochs, "batch_size": batch_size}
+    recipe["sampling"] = "random"
+    return task.train(THEIRS, "finetune_trainer", recipe, {"part": part})
 
 
 if __name__ == "__main__":

@@ -57,10 +57,15 @@ def measure(
         record = {**who, **facts, "environment": environment, **child.result, **around}
         append_record(name, record)
         records.append(record)
+    tell_disturbed(records)
+    return records
+
+
+def tell_disturbed(records: Sequence[Record]) -> None:
+    """A line if other programs kept the machine busy meanwhile."""
     others = max(record["others_cores"] for record in records)
     if others > _QUIET:
         print(f"other programs kept up to {others:.1f} cores busy: these times are too long")
-    return records
 
 
 def by_side(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -1,18 +1,15 @@
 """One run of `bertjax finetune` with its default recipe, with a clock beside its progress bar."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from benchmarks.children.result import Clock, read_settings, write_result
-from bertjax.cli import main as bertjax
+from bertjax import cli
 from bertjax.training.progress import Progress
-from bertjax.workflows import finetune as workflow
 
 CLOCK = Clock()
-COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 PLACES = ("data", "checkpoint")  # paths on this machine, which say nothing elsewhere
 
 
@@ -32,29 +29,62 @@ class ClockedProgress(Progress):
         super().epoch(record)
 
 
+class Compilations:
+    """Seconds that JAX spends before it computes, by what it does and for which function."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], float] = defaultdict(float)
+
+    def listen(self, event: str, duration_secs: float, **facts: str | int) -> None:
+        function = str(facts.get("fun_name", ""))
+        self._seconds[event.rpartition("/")[2], function] += duration_secs
+
+    def figures(self) -> dict[str, float]:
+        """Of the training step, tracing (lowering included) and compiling; all compiling.
+
+        A program that is read from the folder of compiled ones counts as compiled.
+        """
+        compiling = "backend_compile_duration"
+        every = [seconds for (what, _), seconds in self._seconds.items() if what == compiling]
+        tracing = self._seconds["jaxpr_trace_duration", "step"]
+        return {
+            "step_trace_s": tracing + self._seconds["jaxpr_to_mlir_module_duration", "jit(step)"],
+            "step_compile_s": self._seconds[compiling, "jit(step)"],
+            "compile_s": sum(every),
+        }
+
+
 def main() -> None:
     settings = read_settings()
-    compiled: list[float] = []
+    compilations = Compilations()
+    run = cli.run
 
-    def listen(event: str, duration_secs: float, **_: Any) -> None:
-        if event == COMPILE_EVENT:
-            compiled.append(duration_secs)
+    def watched(config: Any) -> int:
+        # Here the command has set its process up; jax must not be imported before.
+        import jax
 
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    workflow.Progress = ClockedProgress
-    status = bertjax(_arguments(settings))
+        from bertjax.workflows import finetune
+
+        jax.monitoring.register_event_duration_secs_listener(compilations.listen)
+        finetune.Progress = ClockedProgress
+        return run(config)
+
+    cli.run = watched
+    status = cli.main(_arguments(settings))
     if status:
         raise SystemExit(status)
-    run = json.loads(Path(settings["out"], "bertjax.json").read_text(encoding="utf-8"))
+    written = json.loads(Path(settings["out"], "bertjax.json").read_text(encoding="utf-8"))
+    training, data = written["training"], written["data"]
     write_result(
         {
-            "weighted_f1": run["scores"]["weighted_f1"],
-            "train_s": run["training"]["seconds"],
+            "weighted_f1": written["scores"]["weighted_f1"],
+            "train_s": training["seconds"],
             **CLOCK.figures(),
-            "compile_s": sum(compiled),
-            "train_rows": run["data"]["train_rows"],
-            "test_rows": run["data"]["test_rows"],
-            "settings": {k: v for k, v in run["settings"].items() if k not in PLACES},
+            **compilations.figures(),
+            "input_wait_share": training["input_wait_share"],
+            "epochs": training["epochs"],
+            **{name: data[name] for name in ("train_rows", "test_rows", "train_tokens")},
+            "settings": {k: v for k, v in written["settings"].items() if k not in PLACES},
         }
     )
 

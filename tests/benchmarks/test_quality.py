@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ FACTS = {
     "checkpoint": "bert",
     "fingerprint": "f",
     "threads": 2,
+    "precision": "bfloat16",
     "machine": {"cpu": "A", "versions": {"torch": "2.13", "bertjax": "0.1"}},
 }
 
@@ -38,14 +38,6 @@ def test_a_mistake_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_few_rows_keep_every_class(tmp_path: Path) -> None:
-    labels = ["a"] * 300 + ["b"] * 100
-    path = quality._few_rows([f"text {i}" for i in range(400)], labels, tmp_path)
-    lines = Path(path).read_text().splitlines()
-    assert lines[0] == "text,label"
-    assert [sum(line.endswith(name) for line in lines) for name in (",a", ",b")] == [72, 24]
-
-
 def test_a_known_grid_training_is_found() -> None:
     old, new = grid_record(wall_s=1.0), grid_record(wall_s=2.0)
     assert quality.find_known([old, new], FACTS, 32, (1e-4, 4), 0) == new
@@ -61,6 +53,7 @@ def test_a_known_grid_training_is_found() -> None:
         {"part": "seed"},
         {"fingerprint": "g"},
         {"threads": 4},
+        {"precision": "float32"},
         {"machine": {"cpu": "B", "versions": FACTS["machine"]["versions"]}},
         {"machine": {"cpu": "A", "versions": {"torch": "2.14", "bertjax": "0.1"}}},
     ],
@@ -73,6 +66,13 @@ def test_a_newer_bertjax_leaves_the_peers_grid_as_it_is() -> None:
     machine = {"cpu": "A", "versions": {"torch": "2.13", "bertjax": "0.2"}}
     known = [grid_record(machine=machine)]
     assert quality.find_known(known, FACTS, 32, (1e-4, 4), 0) == known[0]
+
+
+def test_a_record_from_before_the_precision_was_told_is_of_bfloat16() -> None:
+    known = grid_record()
+    del known["precision"]
+    assert quality.find_known([known], FACTS, 32, (1e-4, 4), 0) == known
+    assert quality.find_known([known], FACTS | {"precision": "float32"}, 32, (1e-4, 4), 0) is None
 
 
 def grid_record(**changes: Any) -> dict[str, Any]:
