@@ -96,7 +96,17 @@ def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
-    """x^T g [d, f] from x [n, d] and g [n, f], both bfloat16.
+    """x^T g [d, f] float32 from x [n, d] and g [n, f], both bfloat16."""
+    return jax.lax.platform_dependent(x, g, cpu=_turned_dot, default=_left_transposed_dot)
+
+
+def _left_transposed_dot(x: jax.Array, g: jax.Array) -> jax.Array:
+    dimensions = (((0,), (0,)), ((), ()))
+    return jax.lax.dot_general(x, g, dimensions, preferred_element_type=jnp.float32)
+
+
+def _turned_dot(x: jax.Array, g: jax.Array) -> jax.Array:
+    """The same in two operations.
 
     XLA's CPU backend leaves its fast product, or refuses the types, when the left operand is
     transposed, and folds a plain transpose into the product. One through three dimensions it
