@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from bertjax.errors import UserError
+
 Parallel = Literal["jit", "pmap", "mesh"]
 
 
@@ -26,3 +28,50 @@ class OptimizerConfig:
     """Decay of AdamW's mean of squared gradients."""
     eps: float = 1e-8
     """Added to AdamW's denominator."""
+
+
+@dataclass(frozen=True)
+class MeshShape:
+    """Devices along the two axes of a mesh; None: as many as the other leaves."""
+
+    data: int | None = None
+    """Each with all parameters."""
+    fsdp: int | None = None
+    """That share the parameters of one; also None if `data` is: 1."""
+
+    @classmethod
+    def parse(cls, text: str) -> "MeshShape":
+        """`data=4,fsdp=2`, or one of the two, or nothing.
+
+        Raises:
+            UserError: it is something else.
+        """
+        sizes: dict[str, int] = {}
+        for part in filter(None, text.split(",")):
+            name, _, size = part.strip().partition("=")
+            example = "give numbers of devices, as in data=4,fsdp=2"
+            if name not in ("data", "fsdp"):
+                raise UserError(f"--mesh has the axes data and fsdp, not {name!r}: {example}")
+            if name in sizes:
+                raise UserError(f"--mesh {text} gives {name} twice: {example}")
+            if not size.isdecimal() or int(size) < 1:
+                raise UserError(f"--mesh {name} is {size!r}, not a number from 1: {example}")
+            sizes[name] = int(size)
+        return cls(**sizes)
+
+    def over(self, devices: int) -> tuple[int, int]:
+        """The lengths of the axes, whose product is `devices`.
+
+        Raises:
+            UserError: there are no such lengths.
+        """
+        known = (self.data or 1) * (self.fsdp or 1)
+        both = self.data is not None and self.fsdp is not None
+        if devices % known or (both and known != devices):
+            raise UserError(
+                f"--mesh asks for {'' if both else 'a multiple of '}{known} devices, but there "
+                f"are {devices}"
+            )
+        if self.data is None:
+            return devices // known, self.fsdp or 1
+        return self.data, devices // self.data

@@ -1,7 +1,7 @@
 """One step on many devices: the same function under jit, pmap or a mesh.
 
 A runner places a state and batches, runs the step, and gives the parameters back. The batch is
-split by rows over the devices; parameters are copied to each.
+split by rows over the devices; each has a copy of the parameters, unless a mesh splits them.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax.training.configs import Parallel
+from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
+from bertjax.training.mesh import by_rows, make_mesh, split, whole
 from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_step
 
 AXIS = "data"
@@ -43,6 +44,7 @@ def make_runner(
     optimizer: optax.GradientTransformation,
     accumulation: int = 1,
     remat: bool = False,
+    mesh: MeshShape | None = None,
 ) -> Runner:
     """The runner of a kind: `jit` on the default device, `pmap` or `mesh` on all local ones.
 
@@ -50,13 +52,18 @@ def make_runner(
 
     Args:
         remat: whether the loss's model was made with it. Under `pmap` on CPUs it saves nothing.
+        mesh: of `mesh`; None: each device has all parameters.
+
+    Raises:
+        UserError: the shape does not fit the devices.
     """
     if parallel == "jit":
         return jit_runner(make_train_step(loss, optimizer, accumulation), remat)
     if parallel == "pmap":
         return pmap_runner(make_train_step(loss, optimizer, accumulation, axis_name=AXIS))
     if parallel == "mesh":
-        return mesh_runner(make_train_step(loss, optimizer, accumulation), remat=remat)
+        step = make_train_step(loss, optimizer, accumulation)
+        return mesh_runner(step, make_mesh(mesh or MeshShape()), remat)
     raise ValueError(f"parallel {parallel!r} is not one of jit, pmap, mesh")
 
 
@@ -95,28 +102,27 @@ def pmap_runner(step: TrainStep) -> Runner:
     return Runner(count, place, place_batch, run, collect)
 
 
-def mesh_runner(step: TrainStep, mesh: Mesh | None = None, remat: bool = False) -> Runner:
-    """A mesh of all devices, over which the compiler splits the step as the batch is split."""
-    mesh = mesh or Mesh(np.array(jax.devices()), (AXIS,))
-    replicated = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec(AXIS))
-    compiled = jax.jit(
-        step,
-        in_shardings=(replicated, split),
-        out_shardings=replicated,
-        donate_argnums=0,
-        compiler_options=_compiler_options(remat),
-    )
+def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
+    """A mesh from `make_mesh`, over which the compiler splits the step as state and batch are."""
+
+    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        # Each device works with all parameters on its rows: else the compiler may choose to move
+        # activations, which are larger.
+        params = jax.lax.with_sharding_constraint(state.params, whole(mesh))
+        after, metrics = step(state.replace(params=params), batch)
+        after = jax.lax.with_sharding_constraint(after, split(mesh, after))
+        return after, jax.lax.with_sharding_constraint(metrics, whole(mesh))
 
     def place(state: TrainState) -> TrainState:
-        return jax.device_put(_copy(state), replicated)
+        return jax.device_put(_copy(state), split(mesh, state))
 
     def place_batch(batch: Batch) -> Batch:
-        return jax.device_put(dict(batch), split)
+        return jax.device_put(dict(batch), by_rows(mesh))
 
     def collect(part):
         return jax.device_put(part, mesh.devices.flat[0])
 
+    compiled = jax.jit(run, donate_argnums=0, compiler_options=_compiler_options(remat))
     return Runner(mesh.size, place, place_batch, compiled, collect)
 
 

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 from bertjax.errors import UserError
 from bertjax.models.configs import Precision
-from bertjax.training.configs import OptimizerConfig, Parallel
+from bertjax.training.configs import MeshShape, OptimizerConfig, Parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class FinetuneConfig:
     """Of matrix products; auto: bfloat16 where the hardware has it, else float32."""
     parallel: Parallel = "jit"
     """jit: one device; mesh or pmap: all devices, each with a share of the rows."""
+    mesh: str = ""
+    """Devices of --parallel mesh, as in data=4,fsdp=2: fsdp share one copy of all parameters."""
     snapshot_every: int = 0
     """Steps between snapshots for --resume; 0: one a minute."""
     resume: bool = False
@@ -77,6 +79,9 @@ class FinetuneConfig:
         for name in ("learning_rate", "weight_decay", "clip_norm"):
             _check_range(name, getattr(self.optimizer, name), 0, None)
         _check_range("warmup", self.optimizer.warmup, 0, 1)
+        MeshShape.parse(self.mesh)
+        if self.mesh and self.parallel != "mesh":
+            raise UserError(f"--mesh {self.mesh} needs --parallel mesh, not {self.parallel}")
 
 
 def _check_range(name: str, value: float, least: float, most: float | None) -> None:

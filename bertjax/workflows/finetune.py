@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
@@ -23,10 +24,11 @@ from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
+from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult, LoopConfig, fit
 from bertjax.training.losses import classification_loss
 from bertjax.training.optimizer import make_optimizer
-from bertjax.training.parallel import make_runner
+from bertjax.training.parallel import Runner, make_runner
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import init_state
@@ -68,6 +70,7 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
             print(line, file=sys.stderr)
 
     config.check()
+    MeshShape.parse(config.mesh).over(_devices(config))
     snapshots_folder = _check_out(config)
     labelled = read_labelled(
         config.data,
@@ -210,14 +213,7 @@ def _train(
     steps = config.epochs * plan.steps
     say(f"{plan}, {config.epochs} epochs, {resolve_precision(config.precision)}")
     optimizer = make_optimizer(config.optimizer, steps)
-    loss = classification_loss(
-        checkpoint.model.apply,
-        class_weights=_class_weights(config, train, checkpoint.config.num_labels),
-        label_smoothing=config.label_smoothing,
-    )
-    runner = make_runner(
-        config.parallel, loss, optimizer, config.accumulation, config.rematerialise
-    )
+    runner = _make_runner(config, checkpoint, train, optimizer)
     evaluate = None
     if score and rows.validation.ids:
         evaluate = make_evaluate(checkpoint, rows.validation, score)
@@ -236,6 +232,27 @@ def _train(
     finally:
         if progress:
             progress.close()
+
+
+def _make_runner(
+    config: FinetuneConfig,
+    checkpoint: Checkpoint,
+    train: TokenizedRows,
+    optimizer: optax.GradientTransformation,
+) -> Runner:
+    loss = classification_loss(
+        checkpoint.model.apply,
+        class_weights=_class_weights(config, train, checkpoint.config.num_labels),
+        label_smoothing=config.label_smoothing,
+    )
+    return make_runner(
+        config.parallel,
+        loss,
+        optimizer,
+        config.accumulation,
+        config.rematerialise,
+        MeshShape.parse(config.mesh),
+    )
 
 
 def _devices(config: FinetuneConfig) -> int:

@@ -75,15 +75,15 @@ def _random_params(shapes, scale: float):
 
 @pytest.fixture(scope="session")
 def make_bert() -> Callable[..., Classifier]:
-    """(dropout, precision) -> a BERT of width 16; with dropout one layer, to compile faster."""
+    """(dropout, precision, width) -> a BERT; with dropout of one layer, to compile faster."""
 
-    def make(dropout: float = 0.0, precision="float32") -> Classifier:
+    def make(dropout: float = 0.0, precision="float32", width: int = 16) -> Classifier:
         config = BertConfig(
             vocab_size=V,
-            hidden_size=16,
+            hidden_size=width,
             num_hidden_layers=1 if dropout else 2,
             num_attention_heads=2,
-            intermediate_size=32,
+            intermediate_size=2 * width,
             max_position_embeddings=32,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,

@@ -166,7 +166,7 @@ def test_each_device_of_pmap_draws_its_own():
 
 
 def test_a_mesh_may_have_fewer_devices(bag, bag_runner, sgd, texts, largest_difference):
-    mesh = Mesh(np.array(jax.devices()[4:8]), ("data",))
+    mesh = Mesh(np.array(jax.devices()[4:8]).reshape(4, 1), ("data", "fsdp"))
     runner = mesh_runner(make_train_step(classification_loss(bag.apply), sgd), mesh)
     assert runner.devices == 4
     batches = [*texts.batches(0)]

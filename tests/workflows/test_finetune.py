@@ -84,15 +84,22 @@ def test_the_same_seed_gives_the_same_bits(config, tmp_path):
     assert weights[0] != weights[2]
 
 
-def test_one_device_equals_eight(config, tmp_path):
+def test_one_device_equals_eight_that_split_and_recompute(config, tmp_path):
     """SGD-like steps would hide less; here the held-out probabilities are compared."""
     quiet = {"epochs": 1, "optimizer": OptimizerConfig(learning_rate=1e-3, eps=1e-3)}
+    split = {"parallel": "mesh", "mesh": "fsdp=4", "rematerialise": True}
     probabilities = []
-    for parallel in ("jit", "mesh"):
-        run = replace(config, out=tmp_path / parallel, parallel=parallel, **quiet)
+    for number, kind in enumerate(({}, split)):
+        run = replace(config, out=tmp_path / str(number), **quiet, **kind)
         predictor = Predictor.load(finetune(run, verbose=False).folder)
         probabilities.append(predictor.probabilities(["cat", "rain snow", "bank tax euro"]))
     np.testing.assert_allclose(probabilities[0], probabilities[1], atol=1e-5)
+
+
+def test_a_mesh_of_other_devices_is_refused_before_anything_is_read(config):
+    run = replace(config, data="no/such.csv", parallel="mesh", mesh="data=2,fsdp=2")
+    with pytest.raises(UserError, match="--mesh asks for 4 devices, but there are 8"):
+        finetune(run, verbose=False)
 
 
 def test_rows_without_a_label_are_counted_and_texts_that_are_cut_too(config, tmp_path, capsys):

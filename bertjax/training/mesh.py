@@ -1,0 +1,55 @@
+"""Meshes of devices, and what lies where on them.
+
+A mesh has two axes. The rows of a batch are split over both. Parameters and the optimizer's state
+are copied along `data` and split along `fsdp`, where a device holds 1/fsdp of them between steps
+(Rajbhandari et al. 2020, stage 3) and gathers them for a step.
+"""
+
+import math
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax.training.configs import MeshShape
+
+DATA, FSDP = "data", "fsdp"
+
+SMALLEST_SPLIT = 1024  # entries; to gather fewer costs more time than the memory is worth
+
+
+def make_mesh(shape: MeshShape) -> Mesh:
+    """A mesh of all devices.
+
+    Raises:
+        UserError: there are more or fewer devices than the shape asks for.
+    """
+    devices = jax.devices()
+    return Mesh(np.array(devices).reshape(shape.over(len(devices))), (DATA, FSDP))
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """A copy a device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_rows(mesh: Mesh) -> NamedSharding:
+    """Of a batch: each device has its share of the first axis."""
+    return NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
+
+
+def split(mesh: Mesh, tree):
+    """A sharding an array: over `fsdp`, along the largest axis that is a multiple of it.
+
+    Small arrays, and those without such an axis, have a copy a device.
+    """
+    count = mesh.shape[FSDP]
+
+    def of(x) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(x.shape) if size % count == 0]
+        if not axes or math.prod(x.shape) < SMALLEST_SPLIT:
+            return whole(mesh)
+        axis = max(axes, key=lambda axis: x.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, FSDP))
+
+    return jax.tree.map(of, tree)
