@@ -177,6 +177,26 @@ def test_no_thread_is_left_and_few_batches_are_made_in_vain(ending):
     assert len(made) == 9 * STEPS if ending == "finished" else len(made) <= steps + AHEAD
 
 
+def test_the_host_waits_for_the_device_at_looks_alone():
+    dispatched, read = [], []
+
+    class Metric:
+        """A number on a device, that is waited for when it becomes an array."""
+
+        def __array__(self, dtype=None, copy=None):
+            read.append(len(dispatched))
+            return np.zeros((), np.float32)
+
+    def step(state, batch):
+        dispatched.append(batch)
+        return state, {"loss": Metric(), "grad_norm": Metric()}
+
+    run(2, replace(counting_runner(), step=step), log_every=3)
+    # After the third step of an epoch, and after its last.
+    assert sorted(set(read)) == [3, 4, 7, 8]
+    assert len(read) == 2 * 2 * STEPS
+
+
 def test_the_share_of_waiting_leaves_compilation_and_evaluation_out(monkeypatch):
     """A clock on which a batch takes 1 s, the first step 100, the others 7, an evaluation 1000."""
     now = [0.0]
