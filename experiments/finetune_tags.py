@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from bertjax.cli import STYLE, run
+from bertjax.process import prepare_process
 from bertjax.workflows.configs import FinetuneConfig
 
 RECIPE = FinetuneConfig(
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
         config=STYLE,
     )
+    prepare_process()
     return run(config)
 
 
