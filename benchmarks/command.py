@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -23,3 +23,11 @@ def run_command(
         print(f"benchmarks.{name}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def check_counts(config: Any, *names: str) -> None:
+    """UserError if one of these settings is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} must be at least 1, found {getattr(config, name)}")

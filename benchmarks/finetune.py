@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tyro.conf import Positional
 
 from benchmarks.charts import Bar, Panel, draw
-from benchmarks.command import run_command
+from benchmarks.command import check_counts, run_command
 from benchmarks.finetune_table import FIRST, GROUPED, PADDED, SECOND, by_who, print_sides
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
@@ -73,7 +73,7 @@ def run(config: FinetuneConfig) -> None:
     tell_disturbed(records)
     machine = task.facts["machine"]
     note = f"{machine['cpu']}, {machine['cores']} cores; medians of {len(seeds)} seeds"
-    title = "From a table to a fine-tuned model: shorter is faster"
+    title = "From table to model: shorter is faster"
     path = draw(task.name, title, [wall_panel(texts, records)], note)
     print(note, f"every training is in {task.name}.jsonl", sep="; ")
     if path:
@@ -81,10 +81,7 @@ def run(config: FinetuneConfig) -> None:
 
 
 def _check(config: FinetuneConfig) -> None:
-    for name in ("seeds", "epochs", "batch_size", "threads"):
-        if getattr(config, name) < 1:
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} must be at least 1, found {getattr(config, name)}")
+    check_counts(config, "seeds", "epochs", "batch_size", "threads")
     if not config.learning_rate > 0:
         raise UserError(f"--learning-rate must be above 0, found {config.learning_rate}")
 

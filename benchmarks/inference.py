@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.charts import Panel, draw, panel
-from benchmarks.command import run_command
+from benchmarks.command import check_counts, run_command
 from benchmarks.inference_sides import (
     ALL,
     ENGINES,
@@ -130,9 +130,7 @@ def run(config: InferenceConfig) -> None:
 
 def _checked(config: InferenceConfig) -> InferenceConfig:
     """The settings as they will be used. UserError: one that cannot be."""
-    for name in ("texts", "rounds", "repeats", "passes", "calls", "threads"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name} must be at least 1, found {getattr(config, name)}")
+    check_counts(config, "texts", "rounds", "repeats", "passes", "calls", "threads")
     if not config.parts:
         raise UserError(f"there is nothing to measure: name some of {', '.join(ALL)} after --parts")
     if not config.batch_sizes or min(config.batch_sizes) < 1:

@@ -17,12 +17,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.command import run_command
+from benchmarks.command import check_counts, run_command
 from benchmarks.machine import describe_machine
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from benchmarks.shapes import SIZES
-from bertjax.errors import UserError
 
 LOADERS = {"bertjax": "load_bertjax", "transformers": "load_transformers"}
 
@@ -42,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(config: LoadingConfig) -> None:
-    if config.repeats < 1:
-        raise UserError(f"--repeats must be at least 1, found {config.repeats}")
+    check_counts(config, "repeats")
     require("torch")
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="bertjax-loading-") as folder:

@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from benchmarks.command import run_command
+from benchmarks.command import check_counts, run_command
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
 from benchmarks.quality_table import OURS, THEIRS, best_cell, print_grid, print_seeds
@@ -86,10 +86,7 @@ def run(config: QualityConfig) -> None:
 
 
 def _check(config: QualityConfig) -> None:
-    for name in ("seeds", "grid_seeds", "batch_size", "threads"):
-        if getattr(config, name) < 1:
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} must be at least 1, found {getattr(config, name)}")
+    check_counts(config, "seeds", "grid_seeds", "batch_size", "threads")
     if not config.grid_learning_rates or not config.grid_epochs:
         raise UserError("the Trainer's grid is empty: name a learning rate and a number of epochs")
 
