@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.charts import draw, panel
-from benchmarks.command import run_command
+from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, use_cores
 from benchmarks.processes import require
 from benchmarks.shapes import Shape
-from benchmarks.speed import Record, Side, measure, print_speeds
-from bertjax.errors import UserError
+from benchmarks.speed import OURS, Record, Side, by_side, measure, median_of, print_speeds
 
+PLAIN = {"accumulation": 1, "remat": False}
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(config: TrainingConfig) -> None:
-    for name in ("rounds", "repeats", "threads"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name} must be at least 1, found {getattr(config, name)}")
+    check_counts(config, "rounds", "repeats", "threads")
     if config.quick:
         config = replace(config, shapes=("tiny-2x8",), rounds=1, repeats=2)
     shapes = [Shape.parse(name) for name in config.shapes]
@@ -75,7 +73,7 @@ def run(config: TrainingConfig) -> None:
 def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Record]:
     """The records of one shape and precision, after a table of them."""
     sides = [
-        Side("bertjax", precision, "train_bertjax"),
+        Side(OURS, precision, "train_bertjax", PLAIN),
         Side("torch", precision, "train_torch", {"compile": False}),
     ]
     if config.compiled:
@@ -85,7 +83,15 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
     settings = {**shape.settings(), **facts}
     records = measure("training", sides, facts, settings, config.rounds, environment, config.quick)
     print_speeds(f"A training step, {shape}", records, 3 * shape.forward_flops())
+    print(first_call(records), end="\n\n")
     return records
+
+
+def first_call(records: Sequence[Record]) -> str:
+    """What bertjax's first call is made of."""
+    ours = by_side(records)[OURS, records[0]["precision"]]
+    trace_s, compile_s = median_of(ours, "trace_s"), median_of(ours, "compile_s")
+    return f"the first call of {OURS}: tracing {trace_s:.1f} s, compiling {compile_s:.1f} s"
 
 
 if __name__ == "__main__":

@@ -15,3 +15,12 @@ def test_a_mistake_is_one_line(arguments, expected, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().err
     assert shown.startswith(f"benchmarks.training: {expected}")
     assert shown.count("\n") == 1
+
+
+def test_the_first_call_is_told_by_its_parts() -> None:
+    stages = ({"trace_s": trace, "compile_s": 4.0} for trace in (1.0, 2.0, 1.5))
+    ours = [{"who": "bertjax", "precision": "float32", **stage} for stage in stages]
+    records = [*ours, {"who": "torch", "precision": "float32"}]
+    assert training.first_call(records) == (
+        "the first call of bertjax: tracing 1.5 s, compiling 4.0 s"
+    )

@@ -1,0 +1,52 @@
+import pytest
+
+from benchmarks import step_memory
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_memory, "use_cores", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--rounds", "0"], "--rounds must be at least 1, found 0"),
+        (["--shapes", "base"], "'base' is no shape: write MODEL-TEXTSxTOKENS"),
+        (
+            ["--shapes", "base-8x128", "tiny-6x8"],
+            "tiny-6x8 cannot be cut into 4 parts: its texts must be 4, 8, 12 ...",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, expected, capsys: pytest.CaptureFixture[str]) -> None:
+    assert step_memory.main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"benchmarks.step_memory: {expected}")
+    assert shown.count("\n") == 1
+
+
+def record(who: str, seconds: float, temporary: float) -> dict[str, object]:
+    return {
+        "who": who,
+        "precision": "float32",
+        "call_s": [seconds],
+        "trace_s": 1.0,
+        "compile_s": 4.0,
+        "temporary_bytes": temporary,
+        "peak_bytes": 3e9,
+    }
+
+
+def test_each_option_stands_beside_the_plain_step() -> None:
+    records = [
+        record("plain", 0.2, 2e9),
+        record("accumulation 2", 0.25, 1e9),
+        record("accumulation 2", 0.23, 1e9),
+        record("plain", 0.2, 2e9),
+    ]
+    shared = ("1.0 s", "4.0 s")
+    assert step_memory.option_rows(records) == [
+        ["plain", "200.0 ms", "1.00", *shared, "2,000 MB", "1.00", "3,000 MB"],
+        ["accumulation 2", "240.0 ms", "1.20", *shared, "1,000 MB", "0.50", "3,000 MB"],
+    ]
