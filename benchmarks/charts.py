@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.records import RESULTS
 from benchmarks.speed import OURS, Record, by_side, median_of
 
-_OURS, _PEER, _INK = "#e4572e", "#b8c4d0", "#2b2d42"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OURS_COLOR, _PEER, INK = "#e4572e", "#b8c4d0", "#2b2d42"
 _PANELS_A_ROW = 2
 _WIDTH, _BAR, _FRAME = 5.6, 0.34, 1.0  # inches: of a panel, of a bar, of title and margin
 
@@ -37,8 +40,7 @@ def draw(
     name: str, title: str, panels: Sequence[Panel], note: str, folder: Path = RESULTS
 ) -> Path | None:
     """Write `NAME.png`. None, and a line that says so, where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        print("no chart: it needs matplotlib (pip install matplotlib)")
+    if not can_draw():
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +56,20 @@ def draw(
         _draw_panel(axes, shown, most=max(len(panel.bars) for panel in row))
     for axes in list(grid.flat)[len(panels) :]:
         axes.remove()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold", color=_INK)
+    return save(figure, name, title, note, folder)
+
+
+def can_draw() -> bool:
+    """False, and a line that says so, where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        print("no chart: it needs matplotlib (pip install matplotlib)")
+        return False
+    return True
+
+
+def save(figure: "Figure", name: str, title: str, note: str, folder: Path) -> Path:
+    """Write a figure as `NAME.png`, with its title above and a note below."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold", color=INK)
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="gray")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
@@ -65,12 +80,12 @@ def draw(
 def _draw_panel(axes, shown: Panel, most: int) -> None:
     """One table as bars, with the time beside each and no axis; room for `most` bars."""
     seconds = [bar.seconds for bar in shown.bars]
-    colors = [_OURS if bar.ours else _PEER for bar in shown.bars]
+    colors = [OURS_COLOR if bar.ours else _PEER for bar in shown.bars]
     drawn = axes.barh(range(len(seconds)), seconds, color=colors, height=0.72)
-    axes.bar_label(drawn, durations(seconds), padding=4, color=_INK, fontsize=9)
+    axes.bar_label(drawn, durations(seconds), padding=4, color=INK, fontsize=9)
     axes.set_yticks(range(len(seconds)), [bar.label for bar in shown.bars], fontsize=9)
     for tick, bar in zip(axes.get_yticklabels(), shown.bars, strict=True):
-        tick.set_color(_OURS if bar.ours else _INK)
+        tick.set_color(OURS_COLOR if bar.ours else INK)
         tick.set_fontweight("bold" if bar.ours else "normal")
     axes.set_ylim(most - 0.5, -0.5)  # downwards, and bars of one height in a row of panels
     axes.set_xlim(0, 1.18 * max(seconds))  # room for the time of the longest bar
@@ -78,7 +93,7 @@ def _draw_panel(axes, shown: Panel, most: int) -> None:
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "bottom", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_title(shown.title, loc="left", fontsize=11, color=_INK)
+    axes.set_title(shown.title, loc="left", fontsize=11, color=INK)
 
 
 def durations(seconds: Sequence[float]) -> list[str]:
