@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from benchmarks.charts import draw, panel
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, use_cores
-from benchmarks.processes import require
+from benchmarks.processes import require, run_child
 from benchmarks.shapes import Shape
 from benchmarks.speed import OURS, Record, Side, by_side, measure, median_of, print_speeds
 
@@ -28,8 +28,8 @@ class TrainingConfig:
 
     shapes: tuple[str, ...] = ("base-8x128", "minilm-32x64")
     """MODEL-TEXTSxTOKENS; a model of tiny, minilm, base, large."""
-    precisions: tuple[str, ...] = ("bfloat16", "float32")
-    """Of products: bfloat16 (torch: autocast), float32."""
+    precisions: tuple[str, ...] = ()
+    """Of products. None: float32, and bfloat16 (torch: autocast) where the hardware multiplies it."""
     rounds: int = 3
     """Processes a side; the median counts."""
     repeats: int = 5
@@ -55,10 +55,11 @@ def run(config: TrainingConfig) -> None:
     shapes = [Shape.parse(name) for name in config.shapes]
     require("torch")
     use_cores(config.threads)
+    precisions = config.precisions or _precisions()
     panels = []
     for shape in shapes:
         records = []
-        for precision in config.precisions:
+        for precision in precisions:
             records += _measure(shape, precision, config)
         panels.append(panel(str(shape), records))
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
@@ -68,6 +69,12 @@ def run(config: TrainingConfig) -> None:
         panels,
         note,
     )
+
+
+def _precisions() -> tuple[str, ...]:
+    """Those that the hardware multiplies: without it torch's bfloat16 reaches 1 GFLOP/s."""
+    fastest = run_child("auto_precision", {}).result["precision"]
+    return tuple(dict.fromkeys((fastest, "float32")))
 
 
 def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Record]:

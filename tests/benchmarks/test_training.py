@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks import training
+from benchmarks.processes import Child
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,14 @@ def test_the_first_call_is_told_by_its_parts() -> None:
     assert training.first_call(records) == (
         "the first call of bertjax: tracing 1.5 s, compiling 4.0 s"
     )
+
+
+@pytest.mark.parametrize(
+    ("hardware", "expected"), [("bfloat16", ("bfloat16", "float32")), ("float32", ("float32",))]
+)
+def test_bfloat16_is_measured_where_the_hardware_multiplies_it(
+    hardware: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child({"precision": hardware}, 1.0, 1)
+    monkeypatch.setattr(training, "run_child", lambda *_: child)
+    assert training._precisions() == expected
