@@ -29,7 +29,7 @@ class TrainingConfig:
     shapes: tuple[str, ...] = ("base-8x128", "minilm-32x64")
     """MODEL-TEXTSxTOKENS; a model of tiny, minilm, base, large."""
     precisions: tuple[str, ...] = ()
-    """Of products. None: float32, and bfloat16 (torch: autocast) where the hardware multiplies it."""
+    """Of products. None: float32, and bfloat16 (torch: autocast) where the hardware has it."""
     rounds: int = 3
     """Processes a side; the median counts."""
     repeats: int = 5
