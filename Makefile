@@ -23,7 +23,7 @@ demo: .venv/installed
 		"Canary releases and automatic rollback for models behind a load balancer"
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
