@@ -60,14 +60,14 @@ def test_an_array_lies_in_huge_pages():
     assert int(line.split()[1]) > 100_000  # kB
 
 
-def train_twice(tiny_folder: Path, table: Path, home: Path, enabled: str) -> list[set[str]]:
-    """The files of the cache after each of two runs of the command."""
+def train(tiny_folder: Path, table: Path, home: Path, enabled: str, times: int) -> list[set[str]]:
+    """The files of the cache after each of so many runs of the command."""
     cache = {"HOME": str(home), "XDG_CACHE_HOME": "", "JAX_ENABLE_COMPILATION_CACHE": enabled}
     columns = ["--text", "title", "description", "--label", "tag", "--epochs", "1"]
     places = ["--checkpoint", str(tiny_folder), "--out", str(home / "run"), "--overwrite"]
     command = [sys.executable, "-m", "bertjax", "finetune", str(table), *columns, *places]
     seen = []
-    for _ in range(2):
+    for _ in range(times):
         subprocess.run(command, check=True, env=os.environ | cache, capture_output=True)
         kept = (home / ".cache" / "bertjax" / "compiled").rglob("*-cache")
         seen.append({path.name for path in kept})
@@ -76,13 +76,13 @@ def train_twice(tiny_folder: Path, table: Path, home: Path, enabled: str) -> lis
 
 def test_a_second_run_of_the_command_compiles_nothing(tiny_folder, table_file, tmp_path):
     """All that is compiled is kept, so nothing new may be there."""
-    first, second = train_twice(tiny_folder, table_file, tmp_path, "true")
+    first, second = train(tiny_folder, table_file, tmp_path, "true", times=2)
     assert any(name.startswith("jit_step-") for name in first)
     assert second == first
 
 
 def test_the_cache_can_be_turned_off(tiny_folder, table_file, tmp_path):
-    assert train_twice(tiny_folder, table_file, tmp_path, "false") == [set(), set()]
+    assert train(tiny_folder, table_file, tmp_path, "false", times=1) == [set()]
 
 
 LIBRARY = """
