@@ -86,7 +86,7 @@ def main() -> None:
     trainer.save_model(settings["out"])  # the tokenizer too
     write_result(
         {
-            "weighted_f1": float(f1_score(targets, predicted.argmax(-1), average="weighted")),
+            "weighted_f1": float(f1_score(targets, np.argmax(predicted, -1), average="weighted")),
             "train_s": train_s,
             **clock.clock.figures(),
             "epochs": settings["epochs"],
