@@ -149,6 +149,9 @@ def test_an_error_where_the_items_are_used_ends_the_thread():
 
 def test_the_next_item_is_made_while_one_is_used():
     source = Counted(10)
-    for number, _ in enumerate(prefetch(source, str, 1)):
+    used = []
+    for number, item in enumerate(prefetch(source, str, 1)):
         if number < 9:
-            source.wait_for(number + 2)  # it never returns if the thread waits for this loop
+            source.wait_for(number + 2)  # it fails if the thread waits for this loop
+        used.append(item)
+    assert used == [str(number) for number in range(10)]
