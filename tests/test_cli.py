@@ -120,7 +120,7 @@ def misshaped(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 CHECKPOINTS = {
     "missing": (without, "missing: bert.encoder.layer.1.output.dense.weight"),
     "extra": (lambda t: {**t, "adapter.weight": np.zeros(3)}, "unexpected: adapter.weight"),
-    "misshaped": (misshaped, "bert.embeddings.word_embeddings.weight [30522, 15] for [30522, 16]"),
+    "misshaped": (misshaped, "bert.embeddings.word_embeddings.weight [30522, 63] for [30522, 64]"),
 }
 
 

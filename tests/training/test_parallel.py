@@ -186,10 +186,10 @@ def deep():
     """remat, accumulation -> the compiled step of a BERT of three layers, its state and batch."""
     config = BertConfig(
         vocab_size=50,
-        hidden_size=32,
+        hidden_size=128,  # narrower ones take XLA longer to compile
         num_hidden_layers=3,
         num_attention_heads=4,
-        intermediate_size=128,
+        intermediate_size=512,
         max_position_embeddings=64,
         id2label=tuple("abc"),
     )
@@ -206,7 +206,7 @@ def deep():
         optimizer = optax.sgd(0.1)
         loss = classification_loss(model.apply)
         runner = make_runner("jit", loss, optimizer, accumulation, remat)
-        params = model.init(jax.random.key(0), batch["input_ids"])
+        params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"])
         state = runner.place(init_state(params, optimizer, seed=0))
         placed = runner.place_batch(batch)
         return runner.step.lower(state, placed).compile(), state, placed

@@ -33,7 +33,7 @@ def vocabulary() -> Vocabulary:
 
 def init(config: BertConfig):
     model = make_model(config, "text-classification")
-    return model, model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
 
 
 def train(config: BertConfig, params, texts):
