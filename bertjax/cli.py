@@ -72,6 +72,10 @@ def run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> int:
     return 2
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
     """Dispatch; the workflows import jax and more, so each is imported when it is asked for."""
     match config:
@@ -87,12 +91,12 @@ def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
             from bertjax.evaluation.scores import scores_table
             from bertjax.workflows.evaluate import evaluate
 
-            scores = evaluate(config)
+            scores = evaluate(config, _say)
             print(json.dumps(scores, indent=2) if config.json else scores_table(scores))
         case PredictConfig():
             from bertjax.workflows.predict import predict
 
-            predictions = predict(config)
+            predictions = predict(config, _say)
             if config.out is not None:
                 print(f"wrote {len(predictions)} rows to {config.out}", file=sys.stderr)
                 return

@@ -11,11 +11,15 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _HUGE_PAGES = 14
 _HUGE_PAGE = 2**21  # bytes
 
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's name of the event
+_LONG = 1.0  # seconds of a compilation that leaves much
+
 
 def prepare_process() -> None:
     """All of it; whatever a system does not know is left out."""
     keep_freed_memory()
     cache_compilations()
+    return_memory_of_compilation()
 
 
 def keep_freed_memory() -> None:
@@ -24,11 +28,10 @@ def keep_freed_memory() -> None:
     XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew in small
     pages, a step of a small BERT takes about 100,000 page faults.
     """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        mallopt, malloc, free, sbrk = libc.mallopt, libc.malloc, libc.free, libc.sbrk
-    except (OSError, AttributeError):  # no glibc
+    libc = _glibc()
+    if libc is None:
         return
+    mallopt, malloc, free, sbrk = libc.mallopt, libc.malloc, libc.free, libc.sbrk
     malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     free.argtypes = [ctypes.c_void_p]
     sbrk.argtypes, sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
@@ -59,6 +62,34 @@ def cache_compilations() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def return_memory_of_compilation() -> None:
+    """Have glibc return to the system what a compilation has freed; imports jax.
+
+    It leaves holes that are too small for the buffers of a step, which would lie beside them: 0.4
+    GB more at the peak of a small BERT's training.
+    """
+    libc = _glibc()
+    if libc is None:
+        return
+
+    import jax
+
+    def after(event: str, duration_secs: float, **_) -> None:
+        if event == _COMPILED and duration_secs > _LONG:
+            libc.malloc_trim(0)
+
+    jax.monitoring.register_event_duration_secs_listener(after)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """None where the C library is another."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if libc.mallopt and libc.malloc_trim and libc.sbrk else None
+    except (OSError, AttributeError):
+        return None
 
 
 def _cache_folder() -> Path:

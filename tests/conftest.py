@@ -3,6 +3,12 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from unittest import mock
+
+import pytest
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -12,13 +18,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Many tests train the same small BERT: what a process has compiled is kept until it ends.
 COMPILED = tempfile.mkdtemp(prefix="bertjax-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
-
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
-from unittest import mock
-
-import pytest
 
 
 def pytest_unconfigure() -> None:

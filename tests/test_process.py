@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from bertjax import process
@@ -64,6 +65,47 @@ def test_an_array_lies_in_huge_pages():
     """Of 256 MB; what is free of 2 MB pages on a busy machine may not be all of it."""
     line = next(x for x in run_python(HUGE).splitlines() if x.startswith("AnonHugePages"))
     assert int(line.split()[1]) > 100_000  # kB
+
+
+HOLES = """
+import sys
+from bertjax.process import keep_freed_memory, return_memory_of_compilation
+keep_freed_memory()
+return_memory_of_compilation()
+import jax
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+blocks = [bytearray(b"1" * 2**20) for _ in range(300)]
+del blocks[::2], blocks[-1]  # what is left lies between holes
+before = resident()
+jax.monitoring.record_event_duration_secs(sys.argv[1], float(sys.argv[2]))
+print(before - resident())
+"""
+
+
+@needs_glibc
+def test_what_a_compilation_has_freed_goes_back_to_the_system():
+    """150 holes of 1 MB."""
+    event = process._COMPILED
+    assert int(run_python(HOLES, event, "2.0")) > 75 * 2**20
+    assert int(run_python(HOLES, event, "0.1")) < 2**20  # not after each of many small programs
+
+
+def test_jax_reports_its_compilations():
+    seen = []
+
+    def listen(event: str, seconds: float, **_) -> None:
+        seen.append((event, seconds))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        jax.jit(lambda x: x + 17.5).lower(1.0).compile()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert any(event == process._COMPILED and seconds > 0 for event, seconds in seen)
 
 
 def train(tiny_folder: Path, table: Path, home: Path, enabled: str, times: int) -> list[set[str]]:

@@ -59,6 +59,18 @@ def packed_in_order(
         yield _fill(part, token_ids, labels, plan, pad_token_id)
 
 
+def unpack(batch_values: np.ndarray, rows_of: np.ndarray, values: np.ndarray) -> None:
+    """Write what was computed of each text of a batch where the texts stand.
+
+    Args:
+      batch_values: of the batch [R, S, C] (or, a text a row, [R, C]).
+      rows_of: its texts [R, S] (or [R]), -1 where there is none.
+      values: of all texts [N, C]; changed.
+    """
+    present = rows_of >= 0
+    values[rows_of[present]] = batch_values[present]
+
+
 def _fill(
     rows: list[np.ndarray],
     token_ids: Sequence[np.ndarray],

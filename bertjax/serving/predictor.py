@@ -1,6 +1,6 @@
 """Texts -> probabilities, from a run folder or any Hugging Face folder with a trained head."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
-from bertjax.data.batches import packed_in_order
-from bertjax.data.bulk import SLOTS, plan_bulk
+from bertjax.data.batches import packed_in_order, unpack
+from bertjax.data.bulk import SLOTS, Group, plan_bulk
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.ladder import ladder_batches
 from bertjax.data.tokens import Tokens, tokenize
@@ -84,9 +84,11 @@ class Predictor:
         most = self.checkpoint.config.max_position_embeddings
         return min(self.run.max_length or most, most)
 
-    def __call__(self, texts: Sequence[str]) -> list[Prediction]:
-        """A prediction a text, in their order."""
-        result = self.predict(texts)
+    def __call__(
+        self, texts: Sequence[str], say: Callable[[str], None] | None = None
+    ) -> list[Prediction]:
+        """A prediction a text, in their order; `say` is told how many texts are packed."""
+        result = self.predict(texts, say)
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -101,10 +103,12 @@ class Predictor:
         """[N, C] float32: softmax, sigmoid (multi-label), or the values of a regression."""
         return self.predict(texts).probabilities
 
-    def predict(self, texts: Sequence[str]) -> Predictions:
+    def predict(
+        self, texts: Sequence[str], say: Callable[[str], None] | None = None
+    ) -> Predictions:
         """The same as arrays, with the flags of the texts that were cut."""
         tokens = self._tokenize(texts)
-        return Predictions(self._probabilities(tokens), tokens.truncated)
+        return Predictions(self._probabilities(tokens, say), tokens.truncated)
 
     def _tokenize(self, texts: Sequence[str]) -> Tokens:
         if isinstance(texts, str):
@@ -117,15 +121,21 @@ class Predictor:
             texts = clean_texts(texts)
         return tokenize(self.checkpoint.tokenizer, texts, self.max_length)
 
-    def _probabilities(self, tokens: Tokens) -> np.ndarray:
-        many = sum(map(len, tokens.ids)) >= 2 * SLOTS
-        batches = self._packed(tokens) if many else self._padded(tokens)
+    def _probabilities(self, tokens: Tokens, say: Callable[[str], None] | None) -> np.ndarray:
+        lengths = [len(ids) for ids in tokens.ids]
+        if sum(lengths) < 2 * SLOTS:
+            batches = self._padded(tokens)
+        else:
+            groups = plan_bulk(lengths, self.checkpoint.config.hidden_size)
+            if say:
+                for group in groups:
+                    say(str(group.plan))
+            batches = self._packed(tokens, groups)
         # All batches are dispatched before the first is waited for.
         dispatched = [(texts, self._forward(*inputs)) for texts, inputs in batches]
         result = np.zeros((len(tokens.ids), len(self.labels)), np.float32)
         for texts, values in dispatched:
-            present = texts >= 0
-            result[texts[present]] = np.asarray(values)[present]
+            unpack(np.asarray(values), texts, result)
         return result
 
     def _padded(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
@@ -136,13 +146,12 @@ class Predictor:
             rows_of[: len(texts)] = texts
             yield rows_of, (params, batch["input_ids"], batch["attention_mask"], None)
 
-    def _packed(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
+    def _packed(self, tokens: Tokens, groups: list[Group]) -> Iterator[tuple[np.ndarray, tuple]]:
         """Several texts a row: (texts [R, S], -1 where there is none; what `_forward` takes)."""
-        params, config = self.checkpoint.params, self.checkpoint.config
-        lengths = [len(ids) for ids in tokens.ids]
-        for group in plan_bulk(lengths, config.hidden_size):
+        params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
+        for group in groups:
             ids = [tokens.ids[text] for text in group.texts]
-            for batch in packed_in_order(ids, None, group.plan, config.pad_token_id or 0):
+            for batch in packed_in_order(ids, None, group.plan, pad):
                 texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
                 segments = batch["segment_ids"]
                 inputs = (params, batch["input_ids"], segments, group.plan.max_segments)

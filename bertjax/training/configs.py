@@ -68,10 +68,8 @@ class MeshShape:
         known = (self.data or 1) * (self.fsdp or 1)
         both = self.data is not None and self.fsdp is not None
         if devices % known or (both and known != devices):
-            raise UserError(
-                f"--mesh asks for {'' if both else 'a multiple of '}{known} devices, but there "
-                f"are {devices}"
-            )
+            needed = known if both else f"a multiple of {known}"
+            raise UserError(f"--mesh needs {needed} devices, found {devices}")
         if self.data is None:
             return devices // known, self.fsdp or 1
         return self.data, devices // self.data

@@ -1,5 +1,6 @@
 """The workflow of `bertjax evaluate`: a run folder and a labelled table to scores."""
 
+from collections.abc import Callable
 from typing import Any
 
 from bertjax.data.labels import encode_labels
@@ -10,10 +11,11 @@ from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """The scores of a run on a table, as `classification_scores` gives them.
 
-    Besides these: `dropped`, rows without a label, and `truncated`, texts that were cut.
+    Besides these: `dropped`, rows without a label, and `truncated`, texts that were cut. `say` is
+    told how the texts are packed.
 
     Raises:
         UserError: the run or the table cannot be read, or a label was never seen in training.
@@ -24,6 +26,6 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise UserError(f"{config.run} does not say which column holds the class: pass --label")
     table = read_table(config.data, config.text or predictor.run.text, label)
     targets = encode_labels(table.labels or [], predictor.labels)
-    result = predictor.predict(table.texts)
+    result = predictor.predict(table.texts, say)
     scores = classification_scores(targets, result.probabilities, predictor.labels)
     return {**scores, "dropped": table.dropped, "truncated": int(result.truncated.sum())}

@@ -82,7 +82,7 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
     )
     checkpoint = _load(config, labelled.classes)
     rows = _tokenize(config, checkpoint, labelled)
-    _say_data(say, checkpoint, labelled, rows)
+    _say_data(say, config.checkpoint, checkpoint, labelled, rows)
     run = RunFile(
         text=config.text,
         label=config.label,
@@ -177,7 +177,9 @@ def _snapshots_folder(config: FinetuneConfig) -> Path:
     return out.with_name(f"{out.name}.snapshots")
 
 
-def _say_data(say: Say, checkpoint: Checkpoint, labelled: LabelledTable, rows: _Rows) -> None:
+def _say_data(
+    say: Say, name: str, checkpoint: Checkpoint, labelled: LabelledTable, rows: _Rows
+) -> None:
     say(
         f"{len(labelled.labels)} rows in {len(labelled.classes)} classes: {len(labelled.train)} to "
         f"train on, {len(labelled.validation)} to validate, {len(labelled.test)} held out"
@@ -189,7 +191,7 @@ def _say_data(say: Say, checkpoint: Checkpoint, labelled: LabelledTable, rows: _
             f"{cut} texts, {rows.train.truncated} of them to train on, were cut to "
             f"{rows.max_length} tokens"
         )
-    say(f"{checkpoint.folder.name}: {checkpoint.report}")
+    say(f"{name}: {checkpoint.report}")
 
 
 def _train(
@@ -211,7 +213,8 @@ def _train(
         row_multiple=_devices(config) * config.accumulation,
     )
     steps = config.epochs * plan.steps
-    say(f"{plan}, {config.epochs} epochs, {resolve_precision(config.precision)}")
+    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
+    say(f"{plan}, {epochs}, {resolve_precision(config.precision)}")
     optimizer = make_optimizer(config.optimizer, steps)
     runner = _make_runner(config, checkpoint, train, optimizer)
     evaluate = None

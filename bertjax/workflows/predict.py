@@ -1,5 +1,7 @@
 """The workflow of `bertjax predict`: a run folder and texts to predictions."""
 
+from collections.abc import Callable
+
 from bertjax.data.formats import check_writable, write_file
 from bertjax.data.sources import read_frame, text_of
 from bertjax.errors import UserError
@@ -7,8 +9,10 @@ from bertjax.serving.predictor import Prediction, Predictor
 from bertjax.workflows.configs import PredictConfig
 
 
-def predict(config: PredictConfig) -> list[Prediction]:
+def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> list[Prediction]:
     """The predictions of the texts, or of the rows of the table; these are written to `out`.
+
+    `say` is told how the texts of a table are packed.
 
     `out` holds the columns of `data`, then `prediction`, `score`, a `probability of CLASS` for
     each class, and `truncated`.
@@ -28,7 +32,8 @@ def predict(config: PredictConfig) -> list[Prediction]:
     check_writable(config.out, config.overwrite)
     frame = read_frame(config.data)
     predictor = Predictor.load(config.run, config.precision)
-    predictions = predictor(text_of(frame, config.columns or predictor.run.text, config.data))
+    texts = text_of(frame, config.columns or predictor.run.text, config.data)
+    predictions = predictor(texts, say)
     columns = {
         "prediction": [p["label"] for p in predictions],
         "score": [p["score"] for p in predictions],

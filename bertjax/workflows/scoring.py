@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint
-from bertjax.data.batches import packed_in_order
+from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.packing import plan_packing
 from bertjax.evaluation.scores import classification_scores
 from bertjax.training.losses import example_losses
@@ -48,9 +48,8 @@ def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
     def score(params, rows: TokenizedRows) -> np.ndarray:
         logits = np.zeros((len(rows.ids), checkpoint.config.num_labels), np.float32)
         for batch in packed_in_order(rows.ids, None, plan, pad):
-            values = np.asarray(logits_of(params, batch["input_ids"], batch["segment_ids"]))
-            present = batch["rows_of"] >= 0
-            logits[batch["rows_of"][present]] = values[present]
+            values = logits_of(params, batch["input_ids"], batch["segment_ids"])
+            unpack(np.asarray(values), batch["rows_of"], logits)
         return logits
 
     return score

@@ -116,9 +116,13 @@ def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, mon
         return forward(*inputs)
 
     monkeypatch.setattr(predictor, "_forward", seen)
-    found = predictor.probabilities(texts * 5)
+    said: list[str] = []
+    found = predictor.predict(texts * 5, said.append).probabilities
+    (plan,) = said
+    assert plan.startswith(f"{len(texts) * 5} texts in ")
     (shape,) = set(shapes)  # one for all of them, packed
     assert shape[0][0] * shape[0][1] == SLOTS
+    assert f" of {shape[0][0]} x {shape[0][1]} tokens (" in plan
     assert shape[1] is not None
     np.testing.assert_allclose(found, np.tile(softmax(expected), (5, 1)), atol=1e-6, rtol=0)
 

@@ -44,10 +44,10 @@ def test_a_mesh_as_text_over_eight_devices(text, lengths):
         ("fsdp=0", "--mesh fsdp is '0', not a number from 1"),
         ("fsdp=-2", "--mesh fsdp is '-2', not a number from 1"),
         ("data=", "--mesh data is '', not a number from 1"),
-        ("data=4,fsdp=4", "--mesh asks for 16 devices, but there are 8"),
-        ("data=2,fsdp=2", "--mesh asks for 4 devices, but there are 8"),
-        ("fsdp=3", "--mesh asks for a multiple of 3 devices, but there are 8"),
-        ("data=16", "--mesh asks for a multiple of 16 devices, but there are 8"),
+        ("data=4,fsdp=4", "--mesh needs 16 devices, found 8"),
+        ("data=2,fsdp=2", "--mesh needs 4 devices, found 8"),
+        ("fsdp=3", "--mesh needs a multiple of 3 devices, found 8"),
+        ("data=16", "--mesh needs a multiple of 16 devices, found 8"),
     ],
 )
 def test_a_mesh_that_cannot_be_is_refused_with_a_line(text, message):

@@ -180,5 +180,5 @@ def test_arrays_are_split_along_their_largest_axis_that_can_be():
 def test_a_mesh_has_all_devices():
     assert dict(make_mesh(MeshShape()).shape) == {"data": 8, "fsdp": 1}
     assert dict(make_mesh(MeshShape(fsdp=4)).shape) == {"data": 2, "fsdp": 4}
-    with pytest.raises(UserError, match="asks for 6 devices, but there are 8"):
+    with pytest.raises(UserError, match="needs 6 devices, found 8"):
         make_mesh(MeshShape(3, 2))

@@ -98,7 +98,7 @@ def test_one_device_equals_eight_that_split_and_recompute(config, tmp_path):
 
 def test_a_mesh_of_other_devices_is_refused_before_anything_is_read(config):
     run = replace(config, data="no/such.csv", parallel="mesh", mesh="data=2,fsdp=2")
-    with pytest.raises(UserError, match="--mesh asks for 4 devices, but there are 8"):
+    with pytest.raises(UserError, match="--mesh needs 4 devices, found 8"):
         finetune(run, verbose=False)
 
 

@@ -24,3 +24,14 @@ def test_a_table_of_other_columns(run_folder, tmp_path):
     assert frame["prediction"].tolist() == ["animals", "money"]
     assert frame["score"].tolist() == [p["score"] for p in predictions]
     assert frame["truncated"].tolist() == [False, False]
+
+
+def test_the_plan_of_a_large_table_is_told(run_folder, tmp_path):
+    source = tmp_path / "new.csv"
+    source.write_text("title,description\n" + "cat,dog horse and a bank\n" * 600)
+    said: list[str] = []
+    config = PredictConfig(run=str(run_folder), data=str(source), out=tmp_path / "out.csv")
+    predict(config, said.append)
+    (plan,) = said
+    assert plan.startswith("600 texts in ")
+    assert "% filled" in plan
