@@ -1,11 +1,11 @@
-"""Bar charts of times, drawn from records: a panel a table, the fastest on top, ours in colour."""
+"""Bar charts of times and memory: a panel a question, the least on top, ours in colour."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.records import RESULTS
+from benchmarks.records import RESULTS, megabytes
 from benchmarks.speed import OURS, Record, by_side, median_of
 
 if TYPE_CHECKING:
@@ -18,22 +18,44 @@ _WIDTH, _BAR, _FRAME = 5.6, 0.34, 1.0  # inches: of a panel, of a bar, of title 
 
 class Bar(NamedTuple):
     label: str
-    seconds: float
+    value: float  # seconds or bytes
     ours: bool
+
+
+def durations(seconds: Sequence[float]) -> list[str]:
+    """Three figures each, in the unit that suits the longest."""
+    unit, factor = ("ms", 1e3) if max(seconds) < 10 else ("s", 1.0)
+    values = [value * factor for value in seconds]
+    digits = [2 if value < 10 else 1 if value < 100 else 0 for value in values]
+    return [f"{value:,.{n}f} {unit}" for value, n in zip(values, digits, strict=True)]
+
+
+def sizes(counts: Sequence[float]) -> list[str]:
+    return [megabytes(count) for count in counts]
 
 
 class Panel(NamedTuple):
     title: str
-    bars: tuple[Bar, ...]  # the fastest first
+    bars: tuple[Bar, ...]  # the least first
+    cells: Callable[[Sequence[float]], list[str]] = durations  # what stands beside the bars
 
 
 def panel(title: str, records: Sequence[Record], key: str = "call_s") -> Panel:
     """A bar for each side of the records: the median of their seconds under `key`."""
-    bars = [
-        Bar(f"{who}, {precision}", median_of(own, key), who == OURS)
-        for (who, precision), own in by_side(records).items()
-    ]
-    return Panel(title, tuple(sorted(bars, key=lambda bar: bar.seconds)))
+    medians = {side: median_of(own, key) for side, own in by_side(records).items()}
+    ours = [", ".join(side) for side in medians if side[0] == OURS]
+    return panel_of(title, {", ".join(side): value for side, value in medians.items()}, ours)
+
+
+def panel_of(
+    title: str,
+    values: Mapping[str, float],
+    ours: Collection[str],
+    cells: Callable[[Sequence[float]], list[str]] = durations,
+) -> Panel:
+    """A bar for each name of `values`; `ours`: the names that get the colour."""
+    bars = [Bar(name, value, name in ours) for name, value in values.items()]
+    return Panel(title, tuple(sorted(bars, key=lambda bar: bar.value)), cells)
 
 
 def draw(
@@ -78,27 +100,19 @@ def save(figure: "Figure", name: str, title: str, note: str, folder: Path) -> Pa
 
 
 def _draw_panel(axes, shown: Panel, most: int) -> None:
-    """One table as bars, with the time beside each and no axis; room for `most` bars."""
-    seconds = [bar.seconds for bar in shown.bars]
+    """Bars with the figure beside each and no axis; room for `most` of them."""
+    values = [bar.value for bar in shown.bars]
     colors = [OURS_COLOR if bar.ours else _PEER for bar in shown.bars]
-    drawn = axes.barh(range(len(seconds)), seconds, color=colors, height=0.72)
-    axes.bar_label(drawn, durations(seconds), padding=4, color=INK, fontsize=9)
-    axes.set_yticks(range(len(seconds)), [bar.label for bar in shown.bars], fontsize=9)
+    drawn = axes.barh(range(len(values)), values, color=colors, height=0.72)
+    axes.bar_label(drawn, shown.cells(values), padding=4, color=INK, fontsize=9)
+    axes.set_yticks(range(len(values)), [bar.label for bar in shown.bars], fontsize=9)
     for tick, bar in zip(axes.get_yticklabels(), shown.bars, strict=True):
         tick.set_color(OURS_COLOR if bar.ours else INK)
         tick.set_fontweight("bold" if bar.ours else "normal")
     axes.set_ylim(most - 0.5, -0.5)  # downwards, and bars of one height in a row of panels
-    axes.set_xlim(0, 1.18 * max(seconds))  # room for the time of the longest bar
+    axes.set_xlim(0, 1.22 * max(values))  # room for the figure of the longest bar
     axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "bottom", "left"):
         axes.spines[side].set_visible(False)
     axes.set_title(shown.title, loc="left", fontsize=11, color=INK)
-
-
-def durations(seconds: Sequence[float]) -> list[str]:
-    """Three figures each, in the unit that suits the longest."""
-    unit, factor = ("ms", 1e3) if max(seconds) < 10 else ("s", 1.0)
-    values = [value * factor for value in seconds]
-    digits = [2 if value < 10 else 1 if value < 100 else 0 for value in values]
-    return [f"{value:,.{n}f} {unit}" for value, n in zip(values, digits, strict=True)]

@@ -9,7 +9,6 @@ each batch to its longest text, with batches drawn at random and with texts grou
 of them run on every seed, and take turns at being first.
 """
 
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,12 +18,12 @@ from pathlib import Path
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from benchmarks.charts import Bar, Panel, draw
+from benchmarks.charts import Panel, draw, panel_of
 from benchmarks.command import check_counts, run_command
 from benchmarks.finetune_table import FIRST, GROUPED, PADDED, SECOND, by_who, print_sides
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
-from benchmarks.speed import tell_disturbed
+from benchmarks.speed import median_of, tell_disturbed
 from benchmarks.trainings import Record, Task, check_same_data, prepare
 from bertjax.errors import UserError
 
@@ -125,11 +124,8 @@ def _theirs(task: Task, config: FinetuneConfig, who: str, seed: int) -> Record:
 
 def wall_panel(title: str, records: Sequence[Record]) -> Panel:
     """A bar a side: the median of the whole process's seconds."""
-    bars = [
-        Bar(who, statistics.median(record["wall_s"] for record in own), who in (FIRST, SECOND))
-        for who, own in by_who(records).items()
-    ]
-    return Panel(title, tuple(sorted(bars, key=lambda bar: bar.seconds)))
+    seconds = {who: median_of(own, "wall_s") for who, own in by_who(records).items()}
+    return panel_of(title, seconds, ours=(FIRST, SECOND))
 
 
 if __name__ == "__main__":

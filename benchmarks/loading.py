@@ -8,7 +8,6 @@ imports. transformers maps the file and reads a weight when it is first used, so
 weights have been read once, and the memory then, are what compares; the bare load is shown too.
 """
 
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,11 +16,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.charts import Panel, draw, panel_of, sizes
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import describe_machine
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from benchmarks.shapes import SIZES
+from benchmarks.speed import OURS, median_of
 
 LOADERS = {"bertjax": "load_bertjax", "transformers": "load_transformers"}
 
@@ -56,7 +57,10 @@ def run(config: LoadingConfig) -> None:
             path = append_record(name, record | {"machine": machine})
     title = f"Loading a checkpoint of {megabytes(file_bytes)}, medians of {len(runs['bertjax'])}"
     print_table(title, ("", *runs, "ratio"), table_rows(runs, file_bytes))
-    print(f"{machine['cpu']}, {machine['cores']} cores; every load is in {path}")
+    note = f"{machine['cpu']}, {machine['cores']} cores; medians of {len(runs['bertjax'])} loads"
+    print(note, f"every load is in {path}", sep="; ")
+    if chart := draw(name, f"Loading {megabytes(file_bytes)}: less is better", panels(runs), note):
+        print(f"chart: {chart}")
 
 
 def _measure(folder: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
@@ -75,11 +79,23 @@ def _check_equal_sums(runs: dict[str, list[dict[str, Any]]]) -> None:
         raise RuntimeError(f"the weights that were loaded differ: their sums are {sorted(sums)}")
 
 
+def panels(runs: dict[str, list[dict[str, Any]]]) -> list[Panel]:
+    """A bar a library: the time until all is read, and the memory that it takes."""
+
+    def medians(key: str) -> dict[str, float]:
+        return {who: median_of(results, key) for who, results in runs.items()}
+
+    return [
+        panel_of("time until every weight is read", medians("load_and_read_s"), (OURS,)),
+        panel_of("extra peak memory", medians("extra_peak_bytes"), (OURS,), sizes),
+    ]
+
+
 def table_rows(runs: dict[str, list[dict[str, Any]]], file_bytes: int) -> list[list[str]]:
     """A row a figure: the median of each library, and ours / theirs."""
 
     def median(who: str, key: str) -> float:
-        return statistics.median(result[key] for result in runs[who])
+        return median_of(runs[who], key)
 
     rows = []
     for label, key in (

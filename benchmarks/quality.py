@@ -21,10 +21,11 @@ from typing import Any
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from benchmarks.charts import draw
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
-from benchmarks.quality_table import OURS, THEIRS, best_cell, print_grid, print_seeds
+from benchmarks.quality_table import OURS, THEIRS, best_cell, cost_panels, print_grid, print_seeds
 from benchmarks.records import read_records
 from benchmarks.speed import tell_disturbed
 from benchmarks.trainings import Record, Task, check_same_data, prepare
@@ -82,7 +83,11 @@ def run(config: QualityConfig) -> None:
     print_seeds(records, best)
     tell_disturbed(records)
     machine = task.facts["machine"]
-    print(f"{machine['cpu']}, {machine['cores']} cores; every training is in {task.name}.jsonl")
+    note = f"{machine['cpu']}, {machine['cores']} cores; medians of {len(seeds)} seeds"
+    print(note, f"every training is in {task.name}.jsonl", sep="; ")
+    title = "The cost of a fine-tuning: less is better"
+    if chart := draw(task.name, title, cost_panels(records), note):
+        print(f"chart: {chart}")
 
 
 def _check(config: QualityConfig) -> None:

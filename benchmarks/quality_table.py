@@ -4,9 +4,11 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+from benchmarks.charts import Panel, panel_of, sizes
 from benchmarks.records import megabytes, print_table, ratio
+from benchmarks.speed import OURS, median_of
 
-OURS, THEIRS = "bertjax", "transformers Trainer"
+THEIRS = "transformers Trainer"
 
 Record = dict[str, Any]
 Cell = tuple[float, int]  # learning rate, epochs
@@ -82,6 +84,24 @@ def seeds_rows(records: list[Record]) -> list[list[str]]:
     peaks = [statistics.median(r["peak_bytes"] for r in side) for side in sides.values()]
     rows.append(["peak memory", *map(megabytes, peaks), ratio(*peaks)])
     return rows
+
+
+def cost_panels(records: list[Record]) -> list[Panel]:
+    """A bar a side: the whole process's time and memory, and the mean score in its name."""
+    sides = {who: [r for r in records if r["who"] == who] for who in (OURS, THEIRS)}
+    names = {
+        who: f"{who}, F1 {statistics.mean(record['weighted_f1'] for record in own):.3f}"
+        for who, own in sides.items()
+    }
+
+    def medians(key: str) -> dict[str, float]:
+        return {names[who]: median_of(own, key) for who, own in sides.items()}
+
+    ours = (names[OURS],)
+    return [
+        panel_of("whole process", medians("wall_s"), ours),
+        panel_of("peak memory", medians("peak_bytes"), ours, sizes),
+    ]
 
 
 def _difference(label: str, ours: float, theirs: float) -> list[str]:

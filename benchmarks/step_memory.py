@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.charts import Panel, draw, panel_of, sizes
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, use_cores
 from benchmarks.processes import run_child
@@ -56,6 +57,7 @@ def run(config: StepMemoryConfig) -> None:
     _check_parts(shapes)
     use_cores(config.threads)
     precision = run_child("auto_precision", {}).result["precision"]
+    panels: list[Panel] = []
     for shape in shapes:
         facts = {"shape": str(shape), "repeats": config.repeats, "threads": config.threads}
         sides = [Side(name, precision, "train_bertjax", own) for name, own in OPTIONS.items()]
@@ -64,7 +66,11 @@ def run(config: StepMemoryConfig) -> None:
         columns = ("", "step", "/ plain", "tracing", "compiling")
         columns += ("temporary memory", "/ plain", "peak memory")
         print_table(f"A training step, {shape}, {precision}", columns, option_rows(records))
-    print(f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each")
+        panels += option_panels(str(shape), records)
+    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
+    name = "step_memory-quick" if config.quick else "step_memory"
+    chart = draw(name, "What saves memory in a training step: less is better", panels, note)
+    print(note, *([f"chart: {chart}"] if chart else []), sep="\n")
 
 
 def _check_parts(shapes: Sequence[Shape]) -> None:
@@ -76,6 +82,20 @@ def _check_parts(shapes: Sequence[Shape]) -> None:
                 f"{shape} cannot be cut into {most} parts: its texts must be {most}, "
                 f"{2 * most}, {3 * most} ..."
             )
+
+
+def option_panels(shape: str, records: Sequence[Record]) -> list[Panel]:
+    """A bar an option, in panels of memory and of time; the step as it is has the colour."""
+    sides = {option: own for (option, _), own in by_side(records).items()}
+
+    def medians(key: str) -> dict[str, float]:
+        return {option: median_of(own, key) for option, own in sides.items()}
+
+    memory = medians("temporary_bytes")
+    return [
+        panel_of(f"{shape}, temporary memory", memory, ("plain",), sizes),
+        panel_of(f"{shape}, time of a step", medians("call_s"), ("plain",)),
+    ]
 
 
 def option_rows(records: Sequence[Record]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ class RunFile:
     label: str | None = None  # column
     clean: bool = False  # whether texts are cleaned before tokenizing
     max_length: int | None = None  # tokens a text, special ones included; None: the model's most
+    ladder: tuple[int, ...] = ()  # tokens to which a text is padded, ascending; (): powers of 2
     temperature: float = 1.0  # by which logits are divided
     threshold: float | None = None  # a probability under it is no answer
     settings: dict[str, Any] = field(default_factory=dict)  # every setting of the training
@@ -45,7 +47,7 @@ def read_run_file(folder: Path) -> RunFile:
         _check(run)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): fine-tune again") from None
-    return replace(run, text=tuple(run.text))
+    return replace(run, text=tuple(run.text), ladder=tuple(run.ladder))
 
 
 def _check(run: RunFile) -> None:
@@ -55,12 +57,19 @@ def _check(run: RunFile) -> None:
         "text": isinstance(text, list | tuple) and all(isinstance(name, str) for name in text),
         "clean": isinstance(run.clean, bool),
         "max_length": length is None or (type(length) is int and length > 0),
+        "ladder": _is_ladder(run.ladder),
         "temperature": _is_number(run.temperature) and run.temperature > 0,
         "threshold": run.threshold is None or _is_number(run.threshold),
     }
     for name, is_valid in valid.items():
         if not is_valid:
             raise ValueError(f"{name} is {getattr(run, name)!r}")
+
+
+def _is_ladder(rungs: Any) -> bool:
+    if not isinstance(rungs, list | tuple) or not all(type(rung) is int for rung in rungs):
+        return False
+    return all(below < rung for below, rung in pairwise((0, *rungs)))
 
 
 def _is_number(value: Any) -> bool:

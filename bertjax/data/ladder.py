@@ -1,6 +1,7 @@
 """Inference batches: few shapes, so that each can be compiled before the first request.
 
-A batch is padded in both axes up to a rung: of `LENGTHS` in tokens, of `BATCHES` in texts.
+A batch is padded in both axes up to a rung: in tokens of a ladder that is fitted to the lengths of
+texts like those to come, or that knows none; in texts of `BATCHES`.
 """
 
 from bisect import bisect_left
@@ -10,37 +11,61 @@ from itertools import groupby
 import numpy as np
 
 from bertjax.data.batches import Batch
+from bertjax.data.packing import row_cost
 
 LENGTHS = (16, 32, 64, 128, 256, 512)  # tokens
+STEP = 8  # tokens between the rungs that a fitted ladder may have
 BATCHES = (1, 4, 16, 64)  # texts
 TOKEN_BUDGET = 4096  # the most slots of a batch, save that one text always fits
 
 
-def ladder_lengths(max_length: int) -> tuple[int, ...]:
+def ladder_lengths(max_length: int, rungs: Sequence[int] = LENGTHS) -> tuple[int, ...]:
     """The rungs below `max_length`, and `max_length` itself."""
-    return (*(length for length in LENGTHS if length < max_length), max_length)
+    return (*(length for length in rungs if length < max_length), max_length)
 
 
-def ladder_shapes(max_length: int, token_budget: int = TOKEN_BUDGET) -> list[tuple[int, int]]:
+def fit_ladder(
+    lengths: Sequence[int] | np.ndarray, max_length: int, hidden_size: int, most: int = len(LENGTHS)
+) -> tuple[int, ...]:
+    """The rungs, at most so many, on which texts of these lengths cost least, each alone.
+
+    Args:
+      lengths: tokens of each text [N], none above `max_length`.
+      max_length: the last rung, for longer texts to come.
+      hidden_size: width of the model; the wider, the less attention weighs in the cost.
+    """
+    rungs = np.array([0, *range(STEP, max_length, STEP), max_length])
+    texts = np.searchsorted(np.sort(lengths), rungs, side="right")  # not above each rung
+    # From rung to rung [start, end]: the cost of the texts between them, on the upper one.
+    costs = (texts - texts[:, None]) * [row_cost(rung, hidden_size) for rung in rungs.tolist()]
+    costs = np.where(np.tri(len(rungs), dtype=bool), np.inf, costs)  # only upwards
+    paid = np.array([0.0] + [np.inf] * (len(rungs) - 1))  # up to each rung
+    ladders: list[tuple[int, ...]] = [()] * len(rungs)
+    for _ in range(most):
+        totals = paid[:, None] + costs
+        starts, lowest = totals.argmin(axis=0), totals.min(axis=0)
+        for end in np.flatnonzero(lowest < paid)[::-1]:  # where equal, fewer rungs
+            ladders[end] = (*ladders[starts[end]], int(rungs[end]))
+        paid = np.minimum(paid, lowest)
+    return ladders[-1]
+
+
+def ladder_shapes(rungs: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[tuple[int, int]]:
     """Every shape (B, T) that `ladder_batches` can yield: what to compile beforehand."""
-    return [
-        (batch, length)
-        for length in ladder_lengths(max_length)
-        for batch in _batch_rungs(length, token_budget)
-    ]
+    return [(batch, length) for length in rungs for batch in _batch_rungs(length, token_budget)]
 
 
 def ladder_batches(
     token_ids: Sequence[np.ndarray],
-    max_length: int,
+    rungs: Sequence[int],
     token_budget: int = TOKEN_BUDGET,
     pad_token_id: int = 0,
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Every text once, in batches of texts of similar length.
 
     Args:
-      token_ids: arrays [T_n], none longer than `max_length`.
-      max_length: the last rung.
+      token_ids: arrays [T_n], none longer than the last rung.
+      rungs: lengths in tokens, ascending.
       token_budget: the most slots B x T of a batch of more than one text.
       pad_token_id: fills the slots without a token.
 
@@ -49,9 +74,8 @@ def ladder_batches(
       input_ids [B, T] and attention_mask [B, T], both int32.
     """
     lengths = np.array([len(ids) for ids in token_ids], np.int64)
-    if lengths.size and lengths.max() > max_length:
-        raise ValueError(f"a text of {lengths.max()} tokens exceeds the maximum of {max_length}")
-    rungs = ladder_lengths(max_length)
+    if lengths.size and lengths.max() > rungs[-1]:
+        raise ValueError(f"a text of {lengths.max()} tokens exceeds the last rung, {rungs[-1]}")
     order = np.argsort(lengths, kind="stable")
     for length, group in groupby(order, key=lambda text: rungs[bisect_left(rungs, lengths[text])]):
         texts = np.array(list(group))

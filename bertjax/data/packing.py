@@ -32,18 +32,23 @@ class Plan:
         return self.tokens / (self.steps * self.rows * self.row_length)
 
     def cost(self, hidden_size: int) -> float:
-        """Of a step, relative: products with weights grow with T, attention with T x T.
-
-        By arithmetic, attention weighs as much as the rest where T is 6 times the width. On CPUs
-        it was seen to do so at 1.5 to 2.1 times, trained or not: scores also go through memory.
-        """
-        return self.rows * self.row_length * (1 + self.row_length / (2 * hidden_size))
+        """Of a step, relative."""
+        return self.rows * row_cost(self.row_length, hidden_size)
 
     def __str__(self) -> str:
         return (
             f"{self.texts} texts in {self.steps} steps of {self.rows} x {self.row_length} tokens "
             f"({self.fill:.0%} filled, at most {self.max_segments} texts a row)"
         )
+
+
+def row_cost(row_length: int, hidden_size: int) -> float:
+    """Of a row of T tokens, in slots: products with weights grow with T, attention with T x T.
+
+    By arithmetic, attention weighs as much as the rest where T is 6 times the width. On CPUs it
+    was seen to do so at 1.5 to 2.1 times, trained or not: scores also go through memory.
+    """
+    return row_length * (1 + row_length / (2 * hidden_size))
 
 
 def plan_packing(

@@ -12,7 +12,7 @@ from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.bulk import SLOTS, Group, plan_bulk
 from bertjax.data.cleaning import clean_texts
-from bertjax.data.ladder import ladder_batches
+from bertjax.data.ladder import LENGTHS, ladder_batches, ladder_lengths
 from bertjax.data.tokens import Tokens, tokenize
 from bertjax.errors import UserError
 from bertjax.models.configs import BertConfig, Precision
@@ -141,7 +141,8 @@ class Predictor:
     def _padded(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
         """A text a row: (texts [B], -1 where there is none; what `_forward` takes)."""
         params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
-        for texts, batch in ladder_batches(tokens.ids, self.max_length, pad_token_id=pad):
+        rungs = ladder_lengths(self.max_length, self.run.ladder or LENGTHS)
+        for texts, batch in ladder_batches(tokens.ids, rungs, pad_token_id=pad):
             rows_of = np.full(len(batch["input_ids"]), -1)
             rows_of[: len(texts)] = texts
             yield rows_of, (params, batch["input_ids"], batch["attention_mask"], None)

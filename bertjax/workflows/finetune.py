@@ -19,6 +19,7 @@ from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
 from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import packed_batches
+from bertjax.data.ladder import fit_ladder
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
@@ -88,10 +89,12 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         label=config.label,
         clean=config.clean,
         max_length=rows.max_length,
+        ladder=fit_ladder(rows.lengths(), rows.max_length, checkpoint.config.hidden_size),
         settings=_settings(config),
         data=describe(labelled, rows.train, config.data),
         versions=_versions(),
     )
+    say(f"texts to predict will be padded to {', '.join(map(str, run.ladder))} tokens")
     snapshots = Snapshots(snapshots_folder, _circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
     narrow, rows = _narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
@@ -110,6 +113,9 @@ class _Rows(NamedTuple):
     validation: TokenizedRows
     test: TokenizedRows
     max_length: int
+
+    def lengths(self) -> np.ndarray:
+        return np.concatenate([self.train.lengths, self.validation.lengths, self.test.lengths])
 
     def token_ids(self) -> list[np.ndarray]:
         return [*self.train.ids, *self.validation.ids, *self.test.ids]

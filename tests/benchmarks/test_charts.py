@@ -16,12 +16,18 @@ def test_the_fastest_bar_is_first_and_ours_is_marked() -> None:
     panel = charts.panel("forward", records(torch=2.0, bertjax=0.5, other=1.0))
     assert [bar.label.split(",")[0] for bar in panel.bars] == ["bertjax", "other", "torch"]
     assert [bar.ours for bar in panel.bars] == [True, False, False]
-    assert [bar.seconds for bar in panel.bars] == [0.5, 1.0, 2.0]
+    assert [bar.value for bar in panel.bars] == [0.5, 1.0, 2.0]
 
 
 def test_another_key_of_the_records_can_be_drawn() -> None:
     panel = charts.panel("one text", records(torch=2.0), key="text_p50_s")
     assert panel.bars == (charts.Bar("torch, float32", 1.0, False),)
+
+
+def test_ours_may_have_several_bars_and_another_unit() -> None:
+    panel = charts.panel_of("memory", {"b": 3e6, "a": 1e6, "c": 2e6}, ("a", "c"), charts.sizes)
+    assert [(bar.label, bar.ours) for bar in panel.bars] == [("a", True), ("c", True), ("b", False)]
+    assert panel.cells([bar.value for bar in panel.bars]) == ["1 MB", "2 MB", "3 MB"]
 
 
 @pytest.mark.parametrize("count", [1, 3])

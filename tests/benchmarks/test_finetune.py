@@ -93,7 +93,7 @@ def test_a_bar_is_the_median_of_the_whole_process() -> None:
         for who, value in seconds.items()
     ]
     bars = finetune.wall_panel("", records).bars
-    assert [(bar.label, bar.seconds, bar.ours) for bar in bars] == [
+    assert [(bar.label, bar.value, bar.ours) for bar in bars] == [
         (SECOND, 30.0, True),
         (FIRST, 40.0, True),
         (GROUPED, 50.0, False),

@@ -22,6 +22,17 @@ def test_rows_are_of_medians() -> None:
     ]
 
 
+def test_time_and_memory_are_drawn() -> None:
+    runs = {"transformers": [result(0.4, 20e6)], "bertjax": [result(0.3, 44e6)]}
+    time, memory = loading.panels(runs)
+    assert [(bar.label, bar.value, bar.ours) for bar in time.bars] == [
+        ("bertjax", 0.6, True),
+        ("transformers", 0.8, False),
+    ]
+    assert [bar.label for bar in memory.bars] == ["transformers", "bertjax"]
+    assert memory.cells([bar.value for bar in memory.bars]) == ["20 MB", "44 MB"]
+
+
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert loading.main(["--repeats", "0"]) == 2
     assert capsys.readouterr().err == (

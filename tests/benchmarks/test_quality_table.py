@@ -2,7 +2,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.quality_table import OURS, THEIRS, best_cell, print_grid, seeds_rows
+from benchmarks.quality_table import (
+    OURS,
+    THEIRS,
+    best_cell,
+    cost_panels,
+    print_grid,
+    seeds_rows,
+)
 
 
 def grid_record(rate: float, epochs: int, score: float) -> dict[str, Any]:
@@ -51,3 +58,14 @@ def test_sides_are_compared_by_seed_whichever_was_first() -> None:
 def test_one_seed_makes_a_table_too() -> None:
     rows = seeds_rows([seed_record(OURS, 0, 0.9, 1.0), seed_record(THEIRS, 0, 0.9, 2.0)])
     assert ["weighted F1, standard deviation", "0.0000", "0.0000", ""] in rows
+
+
+def test_cost_is_drawn_with_the_score_beside_it() -> None:
+    wall, memory = cost_panels(
+        [seed_record(OURS, 0, 0.92, 20.0), seed_record(THEIRS, 0, 0.91, 50.0)]
+    )
+    assert [(bar.label, bar.value) for bar in wall.bars] == [
+        ("bertjax, F1 0.920", 20.0),
+        ("transformers Trainer, F1 0.910", 50.0),
+    ]
+    assert memory.cells([bar.value for bar in memory.bars]) == ["2,000 MB", "2,000 MB"]

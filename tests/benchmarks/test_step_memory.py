@@ -50,3 +50,14 @@ def test_each_option_stands_beside_the_plain_step() -> None:
         ["plain", "200.0 ms", "1.00", *shared, "2,000 MB", "1.00", "3,000 MB"],
         ["accumulation 2", "240.0 ms", "1.20", *shared, "1,000 MB", "0.50", "3,000 MB"],
     ]
+
+
+def test_memory_and_time_are_drawn_with_the_plain_step_in_colour() -> None:
+    records = [record("plain", 0.2, 2e9), record("accumulation 2", 0.25, 1e9)]
+    memory, time = step_memory.option_panels("tiny-4x8", records)
+    assert [(bar.label, bar.ours) for bar in memory.bars] == [
+        ("accumulation 2", False),
+        ("plain", True),
+    ]
+    assert memory.cells([bar.value for bar in memory.bars]) == ["1,000 MB", "2,000 MB"]
+    assert [bar.value for bar in time.bars] == [0.2, 0.25]

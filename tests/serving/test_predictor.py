@@ -127,6 +127,20 @@ def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, mon
     np.testing.assert_allclose(found, np.tile(softmax(expected), (5, 1)), atol=1e-6, rtol=0)
 
 
+def test_few_texts_are_padded_to_the_ladder_of_the_run(predictor, monkeypatch):
+    run = replace(predictor.run, ladder=(24, 40, 128))
+    monkeypatch.setattr(predictor, "run", run)
+    shapes, forward = [], predictor._forward
+
+    def seen(*inputs):
+        shapes.append(inputs[1].shape)
+        return forward(*inputs)
+
+    monkeypatch.setattr(predictor, "_forward", seen)
+    predictor.probabilities(["a cat", "cat " * 30, "cat " * 300])
+    assert shapes == [(1, 24), (1, 40), (1, predictor.max_length)]
+
+
 def test_no_texts_give_no_rows(predictor):
     found = predictor.predict([])
     assert found.probabilities.shape == (0, 3)
