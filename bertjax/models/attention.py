@@ -1,6 +1,6 @@
 """Self-attention within packed sequences (Vaswani et al. 2017, §3.2; Devlin et al. 2018, §3).
 
-B rows, T tokens, N heads, K width of a head, D = N K.
+B rows, T tokens, Q of them that attend, N heads, K width of a head, D = N K.
 """
 
 import haiku as hk
@@ -25,17 +25,18 @@ def attend(
     """softmax(q k^T / sqrt(K)) v over the keys that `mask` shows.
 
     Args:
-        query, key, value: [B, T, N, K] float32.
-        mask: bool [B, T, T], true where the query (axis 1) sees the key (axis 2).
+        query: [B, Q, N, K] float32.
+        key, value: [B, T, N, K] float32.
+        mask: bool [B, Q, T], true where the query (axis 1) sees the key (axis 2).
         dropout_rate: of the probabilities.
 
     Returns:
-        The attended values [B, T, N, K] and the probabilities [B, N, T, T], both float32.
+        The attended values [B, Q, N, K] and the probabilities [B, N, Q, T], both float32.
     """
     scores = head_product("bqnk,bsnk->bnqs", query, key, precision) * query.shape[-1] ** -0.5
     # A finite bias, as in transformers: a query that sees nothing gets a mean and not a NaN.
     scores = jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)
-    probabilities = dropout(jax.nn.softmax(scores, axis=-1), dropout_rate)  # [B, N, T, T]
+    probabilities = dropout(jax.nn.softmax(scores, axis=-1), dropout_rate)  # [B, N, Q, T]
     return head_product("bnqs,bsnk->bqnk", probabilities, value, precision), probabilities
 
 
@@ -48,24 +49,32 @@ class SelfAttention(hk.Module):
         self.precision = precision
         self.keep_probabilities = keep_probabilities
 
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None."""
+    def __call__(
+        self, queries: jax.Array, x: jax.Array, mask: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """What some tokens see of all: [B, Q, D] and probabilities [B, N, Q, T] or None.
+
+        Args:
+            queries: [B, Q, D], some rows of x, or x itself.
+            x: [B, T, D].
+            mask: bool [B, Q, T].
+        """
         config = self.config
-        heads = (*x.shape[:2], config.num_attention_heads, config.head_size)
 
-        def project(name: str) -> jax.Array:
+        def project(tokens: jax.Array, name: str) -> jax.Array:
             dense = Dense(config.hidden_size, config, self.precision, name)
-            return dense(x).reshape(heads)  # [B, T, N, K]
+            heads = (*tokens.shape[:2], config.num_attention_heads, config.head_size)
+            return dense(tokens).reshape(heads)  # [B, Q or T, N, K]
 
-        query, key, value = project("query"), project("key"), project("value")
-        if self._fused():
+        query, key, value = project(queries, "query"), project(x, "key"), project(x, "value")
+        if queries.shape == x.shape and self._fused():
             hk.maybe_next_rng_key()  # which `attend` would take: others stay the same
             attended, probabilities = fused_attend(query, key, value, mask), None
         else:
             rate = config.attention_probs_dropout_prob
             attended, probabilities = attend(query, key, value, mask, rate, self.precision)
         output = Dense(config.hidden_size, config, self.precision, "output")
-        return output(attended.reshape(x.shape)), probabilities  # [B, T, D]
+        return output(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
 
     def _fused(self) -> bool:
         """Whether one kernel does all that is asked for."""

@@ -1,7 +1,6 @@
 """BERT's encoder (Devlin et al. 2018, §3), as a Haiku module.
 
-B rows, T tokens a row, S packed sequences a row, D width, F inner width, N heads,
-L layers, V vocabulary.
+B rows, T tokens a row, Q of them, D width, F inner width, N heads, L layers, V vocabulary.
 """
 
 from typing import NamedTuple
@@ -14,13 +13,13 @@ from bertjax.models.attention import SelfAttention
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
 from bertjax.models.layers import Dense, Embeddings, layer_norm
-from bertjax.models.segments import visible
+from bertjax.models.segments import take_tokens, visible
 
 
 class Encoded(NamedTuple):
     """What the encoder computes."""
 
-    last_hidden_state: jax.Array  # [B, T, D]
+    last_hidden_state: jax.Array  # [B, T, D]; [B, Q, D] where only some tokens were asked for
     word_embeddings: jax.Array  # [V, D], for a decoder that is tied to them
     hidden_states: tuple[jax.Array, ...]  # L + 1 of [B, T, D], the embeddings first
     attentions: tuple[jax.Array | None, ...]  # L of [B, N, T, T], if they were to be kept
@@ -46,12 +45,21 @@ class Layer(hk.Module):
         self.precision = precision
         self.keep_attentions = keep_attentions
 
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None."""
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, tokens: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None.
+
+        `tokens` [B, Q]: those of each row that are computed; Q then stands for the T of queries.
+        """
         config, precision = self.config, self.precision
+        queries = x
+        if tokens is not None:
+            queries, mask = take_tokens(x, tokens), take_tokens(mask, tokens)
         attention = SelfAttention(config, precision, self.keep_attentions)
-        attended, probabilities = attention(x, mask)
-        x = layer_norm(x + dropout(attended, config.hidden_dropout_prob), config, "attention_norm")
+        attended, probabilities = attention(queries, x, mask)
+        attended = dropout(attended, config.hidden_dropout_prob)
+        x = layer_norm(queries + attended, config, "attention_norm")
         inner = Dense(config.intermediate_size, config, precision, "intermediate")(x)
         inner = Activation(config)(inner)  # [B, T, F]
         output = Dense(config.hidden_size, config, precision, "output")(inner)
@@ -81,14 +89,21 @@ class BertEncoder(hk.Module):
         token_type_ids: jax.Array,
         position_ids: jax.Array,
         segment_ids: jax.Array,
+        tokens: jax.Array | None = None,
     ) -> Encoded:
-        """Four int [B, T]; see `bertjax.models.segments` for the last."""
+        """Four int [B, T]; see `bertjax.models.segments` for the last.
+
+        `tokens` [B, Q]: those of each row that the last layer computes, where no other is asked
+        for. All but keys and values of that layer is then work for Q tokens and not for T.
+        """
         mask = visible(segment_ids)
         x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)
         hidden_states, attentions = [x], []
         for i in range(self.config.num_hidden_layers):
             layer = Layer(self.config, self.precision, f"layer_{i}", self.keep_attentions)
-            x, probabilities = (hk.remat(layer) if self.remat else layer)(x, mask)
+            last = i == self.config.num_hidden_layers - 1
+            run = hk.remat(layer) if self.remat else layer
+            x, probabilities = run(x, mask, tokens if last else None)
             hidden_states.append(x)
             attentions.append(probabilities)
         return Encoded(x, words, tuple(hidden_states), tuple(attentions))

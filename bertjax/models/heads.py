@@ -44,6 +44,8 @@ class Context(NamedTuple):
     config: BertConfig
     precision: str
     encoded: Encoded
+    first: jax.Array  # [B, S], each sequence's first token; [B, 1] where rows are not packed
+    only_first: bool  # whether no other token was encoded
     segment_ids: jax.Array  # [B, T]
     max_segments: int | None  # S; None: rows are not packed, and a row is a sequence
     has_pooler: bool
@@ -55,11 +57,11 @@ class Context(NamedTuple):
     def pooled(self) -> jax.Array:
         """BERT's pooler: tanh of a dense layer on the first token. [B, D] or [B, S, D]."""
         x = self.encoded.last_hidden_state
+        if not self.only_first:
+            x = segments.take_tokens(x, self.first)
         if self.max_segments is None:
-            first = x[:, 0]
-        else:
-            first = segments.first_tokens(x, self.segment_ids, self.max_segments)
-        return jnp.tanh(self.dense(first, self.config.hidden_size, "pooler"))
+            x = x[:, 0]
+        return jnp.tanh(self.dense(x, self.config.hidden_size, "pooler"))
 
 
 def _feature_extraction(context: Context) -> ModelOutput:
@@ -140,6 +142,10 @@ _HEADS: dict[str, Callable[[Context], ModelOutput]] = {
 }
 
 
+# Tasks of which the heads read each sequence's first token alone.
+_POOLED = ("next-sentence-prediction", "text-classification", "multiple-choice")
+
+
 def make_model(
     config: BertConfig,
     task: str,
@@ -204,10 +210,28 @@ def make_model(
         if hk.maybe_get_rng_sequence_state() is not None:
             # All keys by one split: one for each dropout of the layers, embeddings and head.
             hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
-        encoded = BertEncoder(config, resolved, remat, output_attentions)(*inputs)
         sequences = (max_segments or shape[-1]) if packed else None
+        if sequences is None:
+            first = jnp.zeros((len(inputs.input_ids), 1), jnp.int32)
+        else:
+            first = segments.first_tokens(inputs.segment_ids, sequences)
+        only_first = (
+            task in _POOLED
+            and config.num_hidden_layers > 0
+            and not (output_hidden_states or output_attentions)
+        )
+        encoder = BertEncoder(config, resolved, remat, output_attentions)
+        encoded = encoder(*inputs, tokens=first if only_first else None)
         context = Context(
-            config, resolved, encoded, inputs.segment_ids, sequences, has_pooler, sentence_pooling
+            config,
+            resolved,
+            encoded,
+            first,
+            only_first,
+            inputs.segment_ids,
+            sequences,
+            has_pooler,
+            sentence_pooling,
         )
         output = head(context)
         if task == "multiple-choice":

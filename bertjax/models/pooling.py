@@ -18,8 +18,11 @@ class SentencePooling:
 
     def __call__(self, x: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:
         """x [B, T, D], segment_ids [B, T] -> [B, S, D]."""
-        pool = segments.mean_tokens if self.mode == "mean" else segments.first_tokens
-        pooled = pool(x, segment_ids, max_segments)
+        if self.mode == "mean":
+            pooled = segments.mean_tokens(x, segment_ids, max_segments)
+        else:
+            first = segments.first_tokens(segment_ids, max_segments)
+            pooled = segments.take_tokens(x, first)
         if not self.normalize:
             return pooled
         # Bounded before the root, whose gradient at the zeros of an absent sequence is not finite.

@@ -32,10 +32,14 @@ def members(segment_ids: jax.Array, max_segments: int) -> jax.Array:
     return segment_ids[:, None, :] == numbers[None, :, None]
 
 
-def first_tokens(x: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:
-    """Each sequence's first token. [B, T, D] -> [B, S, D]; absent sequences get the row's first."""
-    first = jnp.argmax(members(segment_ids, max_segments), axis=2)  # [B, S]
-    return jnp.take_along_axis(x, first[:, :, None], axis=1)
+def first_tokens(segment_ids: jax.Array, max_segments: int) -> jax.Array:
+    """Where each sequence begins. [B, T] -> int [B, S]; an absent one where its row does."""
+    return jnp.argmax(members(segment_ids, max_segments), axis=2)
+
+
+def take_tokens(x: jax.Array, tokens: jax.Array) -> jax.Array:
+    """What x [B, T, ...] has for some tokens of each row, int [B, Q]. [B, Q, ...]."""
+    return jnp.take_along_axis(x, jnp.expand_dims(tokens, range(2, x.ndim)), axis=1)
 
 
 def mean_tokens(x: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:

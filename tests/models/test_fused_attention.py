@@ -115,7 +115,7 @@ def test_a_model_takes_it_where_it_does_all_that_is_asked_for(
     rate, seed, options, expected, kernel_calls
 ):
     config = replace(CONFIG, attention_probs_dropout_prob=rate)
-    model = make_model(config, "text-classification", "bfloat16")
+    model = make_model(config, "token-classification", "bfloat16")
     ids = jnp.arange(B * T).reshape(B, T)
     params = jax.eval_shape(model.init, jax.random.key(0), ids)
     kernel_calls.clear()

@@ -291,8 +291,8 @@ def test_position_ids_given_with_segments_are_used(build):
 
 
 def test_hidden_states_and_attentions_come_on_request_only(build):
-    model, params = build("text-classification")
-    ids, mask = batch("text-classification")
+    model, params = build("token-classification")
+    ids, mask = batch("token-classification")
     plain = model.apply(params, None, ids, attention_mask=mask)
     asked = model.apply(
         params, None, ids, attention_mask=mask, output_hidden_states=True, output_attentions=True

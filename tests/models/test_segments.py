@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,9 +50,16 @@ def test_members_of_each_sequence_and_of_none():
 
 
 def test_first_tokens_are_where_each_sequence_starts():
-    x = jnp.arange(12.0).reshape(2, 6, 1)
-    first = segments.first_tokens(x, IDS, 2)
-    np.testing.assert_array_equal(first[..., 0], [[0.0, 3.0], [8.0, 6.0]])  # absent: the row's
+    first = segments.first_tokens(IDS, 2)
+    np.testing.assert_array_equal(first, [[0, 3], [2, 0]])  # absent: the row's
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (2, 6, 1), (2, 6, 3, 2)])
+def test_tokens_are_taken_of_each_row(shape):
+    x = np.arange(np.prod(shape)).reshape(shape)
+    tokens = jnp.array([[0, 3], [5, 5]])
+    expected = [x[0, [0, 3]], x[1, [5, 5]]]
+    np.testing.assert_array_equal(segments.take_tokens(jnp.asarray(x), tokens), expected)
 
 
 def test_mean_tokens_leaves_padding_and_other_sequences_out():
