@@ -32,7 +32,7 @@ from benchmarks.machine import cpu_model, use_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import require, run_child
 from benchmarks.shapes import Shape
-from benchmarks.speed import Record, measure, print_speeds
+from benchmarks.speed import OURS, Record, measure, print_speeds
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.errors import UserError
 
@@ -171,7 +171,9 @@ def _forward(task: Task, texts: Sequence[str]) -> list[Panel]:
         folder = task.model(str(shape), "make_random", {"sizes": settings["sizes"]})
         facts = {"shape": str(shape), "repeats": task.config.repeats}
         records = task.measure("forward", facts, {**settings, "folder": folder})
-        print_speeds(f"Forward pass, {shape}", records, shape.forward_flops())
+        print_speeds(
+            f"Forward pass, {shape}", records, lambda who, s=shape: s.forward_flops(who == OURS)
+        )
         title = f"{shape.model}, {shape.texts} texts of {shape.length} tokens"
         panels.append(panel(title, records))
     return panels

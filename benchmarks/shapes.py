@@ -22,17 +22,25 @@ class Size:
         """The sizes in a `config.json`."""
         return cls(**{field.name: config[field.name] for field in fields(cls)})
 
-    def forward_flops(self, lengths: Iterable[int]) -> float:
+    def forward_flops(self, lengths: Iterable[int], first_only: bool = False) -> float:
         """Multiplications and additions of the products in the layers, forward.
 
         Of texts of so many tokens, each by itself. Embeddings, norms and heads are left out. A
         training step takes three times as many.
+
+        `first_only`: the last layer computes the first token of each text alone, from the keys and
+        values of all.
         """
-        width = self.hidden_size
-        weights = 4 * width**2 + 2 * width * self.intermediate_size  # of a layer, for a token
-        # Attention: the scores of a token, and the sum over values.
-        products = sum(length * (weights + 2 * length * width) for length in lengths)
-        return 2.0 * self.num_hidden_layers * products
+        width, layers = self.hidden_size, self.num_hidden_layers
+        keys = 2 * width**2  # of a layer, for a token, with its value
+        others = 2 * width**2 + 2 * width * self.intermediate_size
+        products = 0
+        for length in lengths:
+            # Attention: the scores of a token, and the sum over values.
+            token = others + 2 * length * width
+            last = length * keys + (1 if first_only else length) * token
+            products += (layers - 1) * length * (keys + token) + last
+        return 2.0 * products
 
 
 SIZES = {
@@ -70,6 +78,6 @@ class Shape:
         """For a child: the sizes, and the batch."""
         return {"sizes": asdict(SIZES[self.model]), "texts": self.texts, "length": self.length}
 
-    def forward_flops(self) -> float:
+    def forward_flops(self, first_only: bool = False) -> float:
         """See `Size.forward_flops`."""
-        return SIZES[self.model].forward_flops([self.length] * self.texts)
+        return SIZES[self.model].forward_flops([self.length] * self.texts, first_only)

@@ -1,7 +1,7 @@
 """What the benchmarks of speed share: sides that take turns, medians, ratios, records."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,14 +84,14 @@ def median_of(records: Sequence[Record], key: str) -> float:
     )
 
 
-def print_speeds(title: str, records: list[Record], flops: float) -> None:
+def print_speeds(title: str, records: list[Record], flops: Callable[[str], float]) -> None:
     """A row a side: time, how many times as fast the first side is, share of the peak, memory."""
     columns = ("", "", "median", "ours is faster", "of peak", "first call", "peak memory")
     print_table(title, columns, speed_rows(records, flops))
 
 
-def speed_rows(records: Sequence[Record], flops: float) -> list[list[str]]:
-    """The cells of `print_speeds`; `flops` of one call."""
+def speed_rows(records: Sequence[Record], flops: Callable[[str], float]) -> list[list[str]]:
+    """The cells of `print_speeds`; `flops` of one call, by the name of the side."""
     sides = by_side(records)
     ours = median_of(next(iter(sides.values())), "call_s")
     rows = []
@@ -103,7 +103,7 @@ def speed_rows(records: Sequence[Record], flops: float) -> list[list[str]]:
                 precision,
                 f"{seconds * 1e3:,.1f} ms",
                 ratio(seconds, ours),
-                f"{flops / seconds / median_of(own, 'matmul_flops'):.0%}",
+                f"{flops(who) / seconds / median_of(own, 'matmul_flops'):.0%}",
                 f"{median_of(own, 'first_s'):.1f} s",
                 megabytes(median_of(own, "peak_bytes")),
             ]

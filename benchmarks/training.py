@@ -89,7 +89,9 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
     environment = HUGE_PAGES if config.huge_pages else {}
     settings = {**shape.settings(), **facts}
     records = measure("training", sides, facts, settings, config.rounds, environment, config.quick)
-    print_speeds(f"A training step, {shape}", records, 3 * shape.forward_flops())
+    print_speeds(
+        f"A training step, {shape}", records, lambda who: 3 * shape.forward_flops(who == OURS)
+    )
     print(first_call(records), end="\n\n")
     return records
 

@@ -13,6 +13,7 @@ from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
 from benchmarks.shapes import Size
+from benchmarks.speed import OURS
 from bertjax.data.tokens import load_tokenizer, tokenize
 
 _SAMPLE = 10  # every tenth text chooses the size of batches
@@ -24,7 +25,7 @@ def main() -> None:
     texts = json.loads(Path(settings["texts"]).read_text(encoding="utf-8"))
     classifier = open_classifier(engine, folder, precision, settings["threads"])
     size = None
-    if engine != "bertjax":
+    if engine != OURS:
         size = fastest_size(classifier, texts[::_SAMPLE], settings["batch_sizes"])
     found = np.empty(0)
 
@@ -35,7 +36,11 @@ def main() -> None:
     first, seconds = time_calls(classify, settings["repeats"], warm_up=0)
     agreement = np.mean(found.argmax(axis=-1) == np.load(settings["reference"]))
     result = {"first_s": first, "call_s": seconds, "peak_bytes": peak_resident_bytes()}
-    result |= {"batch_size": size, "agreement": float(agreement), **arithmetic(folder, texts)}
+    result |= {
+        "batch_size": size,
+        "agreement": float(agreement),
+        **arithmetic(folder, texts, engine),
+    }
     write_result(result | {"matmul_flops": peak_flops(engine, precision)})
 
 
@@ -51,12 +56,13 @@ def fastest_size(classifier: Classifier, sample: Sequence[str], sizes: Sequence[
     return min(sizes, key=seconds)
 
 
-def arithmetic(folder: Path, texts: Sequence[str]) -> dict[str, float]:
+def arithmetic(folder: Path, texts: Sequence[str], engine: str) -> dict[str, float]:
     """Tokens of all texts, and the multiplications and additions that they take without padding."""
     config = read_config(folder)
     ids = tokenize(load_tokenizer(folder), texts, config["max_position_embeddings"]).ids
     lengths = [len(own) for own in ids]
-    return {"tokens": sum(lengths), "flops": Size.of(config).forward_flops(lengths)}
+    flops = Size.of(config).forward_flops(lengths, first_only=engine == OURS)
+    return {"tokens": sum(lengths), "flops": flops}
 
 
 if __name__ == "__main__":

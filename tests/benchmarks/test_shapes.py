@@ -32,6 +32,13 @@ def test_the_products_of_a_layer_are_counted() -> None:
     assert Shape("tiny", 2, 8).forward_flops() == 2 * 16 * of_a_token
 
 
+def test_a_last_layer_for_first_tokens_is_keys_and_values_and_one_token() -> None:
+    of_a_token = 2 * (4 * 32 * 32 + 2 * 32 * 64 + 2 * 8 * 32)
+    keys = 2 * 2 * 32 * 32
+    expected = 16 * (of_a_token + keys) + 2 * (of_a_token - keys)
+    assert Shape("tiny", 2, 8).forward_flops(first_only=True) == expected
+
+
 def test_texts_of_several_lengths_are_each_counted_by_themselves() -> None:
     tiny = SIZES["tiny"]
     one_by_one = sum(Shape("tiny", 1, length).forward_flops() for length in (3, 8, 8))

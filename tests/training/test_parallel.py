@@ -183,11 +183,11 @@ def test_an_unknown_kind_is_named(bag, sgd):
 
 @pytest.fixture(scope="module")
 def deep():
-    """remat, accumulation -> the compiled step of a BERT of three layers, its state and batch."""
+    """remat, accumulation -> the compiled step of a BERT of four layers, its state and batch."""
     config = BertConfig(
         vocab_size=50,
         hidden_size=128,  # narrower ones take XLA longer to compile
-        num_hidden_layers=3,
+        num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=512,
         max_position_embeddings=64,

@@ -18,7 +18,8 @@ def test_the_fastest_size_of_batches_is_taken(monkeypatch) -> None:
 
 def test_the_arithmetic_is_of_real_tokens(packaged_folder: Path) -> None:
     """`[CLS] the [SEP]` and `[CLS] the the [SEP]`."""
-    found = classify_texts.arithmetic(packaged_folder, ["the", "the the"])
-    assert found["tokens"] == 7
-    lengths = (Shape("minilm", 1, length).forward_flops() for length in (3, 4))
-    assert found["flops"] == sum(lengths)
+    for engine, first_only in (("torch", False), ("bertjax", True)):
+        found = classify_texts.arithmetic(packaged_folder, ["the", "the the"], engine)
+        assert found["tokens"] == 7
+        lengths = (Shape("minilm", 1, length).forward_flops(first_only) for length in (3, 4))
+        assert found["flops"] == sum(lengths)
