@@ -12,7 +12,7 @@ _HUGE_PAGES = 14
 _HUGE_PAGE = 2**21  # bytes
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's name of the event
-_LONG = 1.0  # seconds of a compilation that leaves much
+_LONG = 0.2  # seconds of a compilation, or of reading a program, that leaves much
 
 
 def prepare_process() -> None:

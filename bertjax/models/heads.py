@@ -164,7 +164,8 @@ def make_model(
         segment_ids: int [B, T], instead of attention_mask: 0 at padding, 1..n for the n-th
             sequence packed in the row. Outputs that are one a row become one a sequence.
         max_segments: S, the most sequences in a row; static. Default: T.
-        output_hidden_states, output_attentions: static; return these too.
+        output_hidden_states, output_attentions: static; return these too. The last layer then
+            computes every token, and draws dropout for it, also where the head reads first tokens.
     and returns a `ModelOutput`.
 
     Args:
@@ -211,10 +212,7 @@ def make_model(
             # All keys by one split: one for each dropout of the layers, embeddings and head.
             hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
         sequences = (max_segments or shape[-1]) if packed else None
-        if sequences is None:
-            first = jnp.zeros((len(inputs.input_ids), 1), jnp.int32)
-        else:
-            first = segments.first_tokens(inputs.segment_ids, sequences)
+        first = _first_tokens(inputs.segment_ids, sequences)
         only_first = (
             task in _POOLED
             and config.num_hidden_layers > 0
@@ -235,16 +233,27 @@ def make_model(
         )
         output = head(context)
         if task == "multiple-choice":
-            assert output.logits is not None
-            logits = output.logits.reshape(shape[0], shape[1], -1)  # [B, M, 1 or S]
-            logits = jnp.moveaxis(logits, 1, 2) if packed else logits[..., 0]  # [B, (S,) M]
-            output = output._replace(logits=logits)
+            output = _by_choice(output, shape[1], packed)
         return output._replace(
             hidden_states=encoded.hidden_states if output_hidden_states else None,
             attentions=encoded.attentions if output_attentions else None,
         )
 
     return hk.transform(forward)
+
+
+def _first_tokens(segment_ids: jax.Array, max_segments: int | None) -> jax.Array:
+    """[B, S]; where rows are not packed the first of the row [B, 1], be it padding or not."""
+    if max_segments is None:
+        return jnp.zeros((len(segment_ids), 1), jnp.int32)
+    return segments.first_tokens(segment_ids, max_segments)
+
+
+def _by_choice(output: ModelOutput, choices: int, packed: bool) -> ModelOutput:
+    """Logits [B M] -> [B, M], or [B M, S] -> [B, S, M]."""
+    assert output.logits is not None
+    logits = output.logits.reshape(-1, choices, *output.logits.shape[1:])
+    return output._replace(logits=jnp.moveaxis(logits, 1, 2) if packed else logits)
 
 
 class _Inputs(NamedTuple):
