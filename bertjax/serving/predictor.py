@@ -87,7 +87,7 @@ class Predictor:
     def __call__(
         self, texts: Sequence[str], say: Callable[[str], None] | None = None
     ) -> list[Prediction]:
-        """A prediction a text, in their order; `say` is told how many texts are packed."""
+        """A prediction a text, in their order; `say` is told the plan of many texts."""
         result = self.predict(texts, say)
         return [
             {
@@ -106,7 +106,7 @@ class Predictor:
     def predict(
         self, texts: Sequence[str], say: Callable[[str], None] | None = None
     ) -> Predictions:
-        """The same as arrays, with the flags of the texts that were cut."""
+        """The same as arrays, with the flags of the texts that were cut; `say` as above."""
         tokens = self._tokenize(texts)
         return Predictions(self._probabilities(tokens, say), tokens.truncated)
 
