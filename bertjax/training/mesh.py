@@ -1,17 +1,19 @@
 """Meshes of devices, and what lies where on them.
 
 A mesh has two axes. The rows of a batch are split over both. Parameters and the optimizer's state
-are copied along `data` and split along `fsdp`, where a device holds 1/fsdp of them between steps
-(Rajbhandari et al. 2020, stage 3) and gathers them for a step.
+are copied along `data` and split along `fsdp`, where a device holds 1/fsdp of them and gathers each
+where a step uses it (Rajbhandari et al. 2020, stage 3).
 """
 
 import math
+from functools import partial
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.training.configs import MeshShape
+from bertjax.training.losses import Batch, Loss, Sums
 
 DATA, FSDP = "data", "fsdp"
 
@@ -53,3 +55,31 @@ def split(mesh: Mesh, tree):
         return NamedSharding(mesh, PartitionSpec(*[None] * axis, FSDP))
 
     return jax.tree.map(of, tree)
+
+
+def gathering(loss: Loss, mesh: Mesh) -> Loss:
+    """`loss` of split parameters: each is gathered where it is used, and again in the derivative.
+
+    So a device works with whole parameters on its rows, and never needs all of them at once; what
+    products in bfloat16 round of them is kept for the derivative.
+    """
+    if mesh.shape[FSDP] == 1:
+        return loss
+
+    def gather(x: jax.Array, split: NamedSharding) -> jax.Array:
+        # Both said, here and so in the derivative, which takes these steps back: else the compiler
+        # may choose to move activations, which are larger.
+        return jax.lax.with_sharding_constraint(
+            jax.lax.with_sharding_constraint(x, split), whole(mesh)
+        )
+
+    @partial(jax.checkpoint, policy=_is_kept)
+    def gathered(params, key: jax.Array | None, batch: Batch) -> Sums:
+        return loss(jax.tree.map(gather, params, split(mesh, params)), key, batch)
+
+    return gathered
+
+
+def _is_kept(primitive, *_, **__) -> bool:
+    """Whether the derivative keeps what a primitive has made: all but gathered parameters."""
+    return primitive.name != "sharding_constraint"

@@ -74,7 +74,8 @@ def _squares_in_slices(*arrays: jax.Array) -> jax.Array:
     def fold(x: jax.Array) -> jax.Array:
         if x.ndim != 2 or x.shape[0] % slices:
             return jnp.square(x)
-        parts = x.reshape(slices, -1, x.shape[1])
-        return sum((parts[i] * parts[i] for i in range(1, slices)), parts[0] * parts[0])
+        # Each slice has rows from everywhere: an array that is split over devices stays so.
+        parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
+        return sum((part * part for part in parts[1:]), parts[0] * parts[0])
 
     return sum((fold(x).sum() for x in arrays), jnp.zeros(()))

@@ -17,14 +17,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
-from bertjax.training.mesh import by_rows, make_mesh, split, whole
+from bertjax.training.mesh import FSDP, by_rows, gathering, make_mesh, split, whole
 from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_step
 
 AXIS = "data"
 
-# XLA's compiler for CPUs drops the barriers that hold a layer's second computation back until its
-# gradient is due, and then puts it where it saves nothing: so it is kept from dropping them.
-KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+# XLA's compiler for CPUs drops the barriers that hold a layer's second computation, or gathering,
+# back until its gradient is due, and puts all sums over devices off to make one of them: both keep
+# alive what was to be saved, so it is kept from them.
+SAVE_MEMORY = {"xla_disable_hlo_passes": "cse_barrier_expander,cpu-all-reduce-combiner"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def make_runner(
     if parallel == "pmap":
         return pmap_runner(make_train_step(loss, optimizer, accumulation, axis_name=AXIS))
     if parallel == "mesh":
-        step = make_train_step(loss, optimizer, accumulation)
-        return mesh_runner(step, make_mesh(mesh or MeshShape()), remat)
+        devices = make_mesh(mesh or MeshShape())
+        step = make_train_step(gathering(loss, devices), optimizer, accumulation)
+        return mesh_runner(step, devices, remat)
     raise ValueError(f"parallel {parallel!r} is not one of jit, pmap, mesh")
 
 
@@ -106,10 +108,7 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     """A mesh from `make_mesh`, over which the compiler splits the step as state and batch are."""
 
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        # Each device works with all parameters on its rows: else the compiler may choose to move
-        # activations, which are larger.
-        params = jax.lax.with_sharding_constraint(state.params, whole(mesh))
-        after, metrics = step(state.replace(params=params), batch)
+        after, metrics = step(state, batch)
         after = jax.lax.with_sharding_constraint(after, split(mesh, after))
         return after, jax.lax.with_sharding_constraint(metrics, whole(mesh))
 
@@ -122,12 +121,13 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     def collect(part):
         return jax.device_put(part, mesh.devices.flat[0])
 
-    compiled = jax.jit(run, donate_argnums=0, compiler_options=_compiler_options(remat))
+    options = _compiler_options(remat or mesh.shape[FSDP] > 1)
+    compiled = jax.jit(run, donate_argnums=0, compiler_options=options)
     return Runner(mesh.size, place, place_batch, compiled, collect)
 
 
-def _compiler_options(remat: bool) -> dict[str, str] | None:
-    return KEEP_BARRIERS if remat and jax.default_backend() == "cpu" else None
+def _compiler_options(save_memory: bool) -> dict[str, str] | None:
+    return SAVE_MEMORY if save_memory and jax.default_backend() == "cpu" else None
 
 
 def _copy(tree):
