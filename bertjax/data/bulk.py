@@ -6,15 +6,17 @@ length, each of which is compiled. R rows of T tokens hold at most S texts each.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from bertjax.data.packing import Plan, pack_rows
 
-ROW_LENGTHS = (32, 64, 128, 256, 512)
+ROW_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 SLOTS = 2048  # of a batch, R x T: enough to compute at full speed, and no more memory than needed
-SHAPE_COST = 16 * SLOTS  # compiling a further shape takes about as long as so many slots, on a CPU
+SHAPE_COST = (
+    8 * SLOTS
+)  # compiling a further shape: as many slots take as long on CPUs, 4 to 14 x SLOTS
 _SHORTEST = 8  # tokens that a text has on average, at the least: bounds S
 
 
@@ -26,6 +28,13 @@ class Group:
     plan: Plan
 
 
+class _Choice(NamedTuple):
+    """Groups for the texts up to some length."""
+
+    cost: float  # in slots of a row that attention costs nothing for
+    groups: list[Group]
+
+
 def plan_bulk(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> list[Group]:
     """The groups that cost least in all; each text is in the one of the shortest rows that fit it.
 
@@ -35,41 +44,38 @@ def plan_bulk(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> list[Gro
     """
     lengths = np.asarray(lengths)
     longest = int(lengths.max())
-    fitting = [length for length in ROW_LENGTHS if length >= longest]
-    last = fitting or [longest]
-    shorter = [length for length in ROW_LENGTHS if length < longest]
-    choices = [
-        [*some, end]
-        for end in last
-        for count in range(len(shorter) + 1)
-        for some in combinations(shorter, count)
-    ]
-    plans = [_groups(lengths, row_lengths) for row_lengths in choices]
-    return min(plans, key=lambda groups: _cost(groups, hidden_size))
-
-
-def _groups(lengths: np.ndarray, row_lengths: Sequence[int]) -> list[Group]:
-    rung = np.searchsorted(row_lengths, lengths)
-    groups = []
-    for number, row_length in enumerate(row_lengths):
-        texts = np.flatnonzero(rung == number)
-        if not len(texts):
-            continue
-        rows, most = max(SLOTS // row_length, 1), max(row_length // _SHORTEST, 1)
-        packed = len(pack_rows(lengths[texts], row_length, most))
-        plan = Plan(
-            row_length=row_length,
-            rows=rows,
-            max_segments=most,
-            batch_size=len(texts),
-            texts=len(texts),
-            tokens=int(lengths[texts].sum()),
-            steps=-(-packed // rows),
+    row_lengths = ROW_LENGTHS if longest <= ROW_LENGTHS[-1] else (*ROW_LENGTHS, longest)
+    best = {0: _Choice(0.0, [])}
+    for end in row_lengths:
+        best[end] = min(
+            (_extended(best[start], lengths, start, end, hidden_size) for start in best),
+            key=lambda choice: choice.cost,
         )
-        groups.append(Group(texts, plan))
-    return groups
+    return min((best[end] for end in row_lengths if end >= longest), key=lambda c: c.cost).groups
 
 
-def _cost(groups: list[Group], hidden_size: int) -> float:
-    """In slots of a row that attention costs nothing for."""
-    return sum(group.plan.steps * group.plan.cost(hidden_size) + SHAPE_COST for group in groups)
+def _extended(
+    before: _Choice, lengths: np.ndarray, start: int, end: int, hidden_size: int
+) -> _Choice:
+    """`before`, which ends at `start`, and the texts above `start` tokens in rows of `end`."""
+    texts = np.flatnonzero((lengths > start) & (lengths <= end))
+    if not len(texts):
+        return before
+    group = _group(lengths, texts, end)
+    cost = group.plan.steps * group.plan.cost(hidden_size) + SHAPE_COST
+    return _Choice(before.cost + cost, [*before.groups, group])
+
+
+def _group(lengths: np.ndarray, texts: np.ndarray, row_length: int) -> Group:
+    rows, most = max(SLOTS // row_length, 1), max(row_length // _SHORTEST, 1)
+    packed = len(pack_rows(lengths[texts], row_length, most))
+    plan = Plan(
+        row_length=row_length,
+        rows=rows,
+        max_segments=most,
+        batch_size=len(texts),
+        texts=len(texts),
+        tokens=int(lengths[texts].sum()),
+        steps=-(-packed // rows),
+    )
+    return Group(texts, plan)
