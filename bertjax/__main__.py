@@ -1,7 +1,17 @@
-"""`python -m bertjax` is the `bertjax` command."""
+"""The `bertjax` command, also as `python -m bertjax`."""
 
 import sys
 
-from bertjax.cli import main
+from bertjax.process import tune_malloc
 
-sys.exit(main())
+
+def main() -> int:
+    """See `bertjax.cli.main`, which is imported once the process is the one that will run it."""
+    tune_malloc()
+    from bertjax.cli import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

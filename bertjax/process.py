@@ -4,54 +4,53 @@ import ctypes
 import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
 
-# As malloc.h and mman.h number them.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
-_HUGE_PAGES = 14
-_HUGE_PAGE = 2**21  # bytes
+# XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew in small pages,
+# a step of a small BERT takes about 100,000 page faults: so all memory comes from one heap of huge
+# pages, and what is freed stays there. Of the smallest pieces at most one of a size is kept aside.
+# The end of an aligned buffer is such a piece: kept aside, it parts the place of a freed buffer
+# from what is free behind it, and the next buffer does not fit there. 0.4 GB more at the peak.
+MALLOC = {
+    "hugetlb": 1,
+    "arena_max": 1,
+    "mmap_max": 0,
+    "trim_threshold": 2**62,  # bytes: never
+    "top_pad": 2**26,  # bytes
+    "tcache_count": 1,
+    "mxfast": 0,
+}
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's name of the event
 _LONG = 0.2  # seconds of a compilation, or of reading a program, that leaves much
 
 
+def tune_malloc() -> None:
+    """Start the program anew with `MALLOC`, which glibc reads at the start of a process alone.
+
+    To be called before anything else: what was done before is done again. Does nothing where the
+    user has set `GLIBC_TUNABLES`, and with another C library.
+    """
+    tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items())
+    found = os.environ.get("GLIBC_TUNABLES")
+    if found == tunables:
+        del os.environ["GLIBC_TUNABLES"]  # not for the programs that this one starts
+    elif found is None and _has_glibc():
+        command = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "GLIBC_TUNABLES": tunables})
+
+
 def prepare_process() -> None:
-    """All of it; whatever a system does not know is left out."""
-    keep_freed_memory()
+    """The other settings, to be made before jax is imported."""
     cache_compilations()
     return_memory_of_compilation()
-
-
-def keep_freed_memory() -> None:
-    """Have glibc take all memory from one heap of huge pages, and keep there what is freed.
-
-    XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew in small
-    pages, a step of a small BERT takes about 100,000 page faults.
-    """
-    libc = _glibc()
-    if libc is None:
-        return
-    mallopt, malloc, free, sbrk = libc.mallopt, libc.malloc, libc.free, libc.sbrk
-    malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-    free.argtypes = [ctypes.c_void_p]
-    sbrk.argtypes, sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
-    mallopt(_ARENA_MAX, 1)
-    mallopt(_MMAP_MAX, 0)
-    mallopt(_TRIM_THRESHOLD, -1)  # the largest: never
-    mallopt(_TOP_PAD, 2**26)
-    # Addresses for half of the machine's memory, which cost nothing until they are used. The heap
-    # grows to them once, so that the advice below holds for all that will be allocated there.
-    start = sbrk(0)
-    free(malloc(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2))
-    first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
-    if (size := sbrk(0) - first) > 0:
-        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), _HUGE_PAGES)
 
 
 def cache_compilations() -> None:
     """Have JAX keep compiled programs in a folder, so that a second run compiles nothing.
 
-    To be called before jax is imported. JAX's own environment variables go before:
+    JAX's own environment variables go before:
     `JAX_COMPILATION_CACHE_DIR` names another folder, `JAX_ENABLE_COMPILATION_CACHE=false` turns it
     off.
     """
@@ -70,26 +69,24 @@ def return_memory_of_compilation() -> None:
     It leaves holes that are too small for the buffers of a step, which would lie beside them: 0.4
     GB more at the peak of a small BERT's training.
     """
-    libc = _glibc()
-    if libc is None:
+    if not _has_glibc():
         return
+    malloc_trim = ctypes.CDLL("libc.so.6").malloc_trim
 
     import jax
 
     def after(event: str, duration_secs: float, **_) -> None:
         if event == _COMPILED and duration_secs > _LONG:
-            libc.malloc_trim(0)
+            malloc_trim(0)
 
     jax.monitoring.register_event_duration_secs_listener(after)
 
 
-def _glibc() -> ctypes.CDLL | None:
-    """None where the C library is another."""
+def _has_glibc() -> bool:
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        return libc if libc.mallopt and libc.malloc_trim and libc.sbrk else None
-    except (OSError, AttributeError):
-        return None
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (AttributeError, ValueError):  # another system, or another C library
+        return False
 
 
 def _cache_folder() -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 
 from bertjax.cli import STYLE, run
-from bertjax.process import prepare_process
+from bertjax.process import prepare_process, tune_malloc
 from bertjax.workflows.configs import FinetuneConfig
 
 RECIPE = FinetuneConfig(
@@ -40,4 +40,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tune_malloc()
     sys.exit(main())

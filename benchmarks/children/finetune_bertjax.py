@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.children.result import Clock, read_settings, write_result
 from bertjax import cli
+from bertjax.process import tune_malloc
 from bertjax.training.progress import Progress
 
 CLOCK = Clock()
@@ -101,4 +102,5 @@ def _arguments(settings: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
+    tune_malloc()  # as the command does
     main()
