@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
-from bertjax.models.fused_attention import fits, fused_attend
+from bertjax.models.fused_attention import Kernel, choose_kernel, fused_attend
 from bertjax.models.layers import Dense
 from bertjax.models.precision import head_product
 
@@ -50,7 +50,7 @@ class SelfAttention(hk.Module):
         self.keep_probabilities = keep_probabilities
 
     def __call__(
-        self, queries: jax.Array, x: jax.Array, mask: jax.Array
+        self, queries: jax.Array, x: jax.Array, mask: jax.Array, segment_ids: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """What some tokens see of all: [B, Q, D] and probabilities [B, N, Q, T] or None.
 
@@ -58,6 +58,7 @@ class SelfAttention(hk.Module):
             queries: [B, Q, D], some rows of x, or x itself.
             x: [B, T, D].
             mask: bool [B, Q, T].
+            segment_ids: int [B, T], from which a kernel makes the mask itself.
         """
         config = self.config
 
@@ -67,18 +68,22 @@ class SelfAttention(hk.Module):
             return dense(tokens).reshape(heads)  # [B, Q or T, N, K]
 
         query, key, value = project(queries, "query"), project(x, "key"), project(x, "value")
-        if queries.shape == x.shape and self._fused():
-            hk.maybe_next_rng_key()  # which `attend` would take: others stay the same
-            attended, probabilities = fused_attend(query, key, value, mask), None
-        else:
-            rate = config.attention_probs_dropout_prob
+        rate = config.attention_probs_dropout_prob
+        kernel = self._kernel() if queries is x else None
+        if kernel is None:
             attended, probabilities = attend(query, key, value, mask, rate, self.precision)
+        else:
+            dropout_key = hk.maybe_next_rng_key()  # as `attend` takes one: others stay the same
+            options = mask, segment_ids, rate, dropout_key
+            attended, probabilities = fused_attend(kernel, query, key, value, *options), None
         output = Dense(config.hidden_size, config, self.precision, "output")
         return output(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
 
-    def _fused(self) -> bool:
-        """Whether one kernel does all that is asked for."""
-        drops = self.config.attention_probs_dropout_prob > 0
-        if self.keep_probabilities or (drops and hk.maybe_get_rng_sequence_state() is not None):
-            return False
-        return fits(self.config.head_size, self.precision)
+    def _kernel(self) -> Kernel | None:
+        """The one kernel, if any, that does all that is asked for."""
+        if self.keep_probabilities:
+            return None
+        config = self.config
+        drops = config.attention_probs_dropout_prob > 0
+        drops = drops and hk.maybe_get_rng_sequence_state() is not None
+        return choose_kernel(config.head_size, self.precision, drops)

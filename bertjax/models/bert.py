@@ -46,9 +46,16 @@ class Layer(hk.Module):
         self.keep_attentions = keep_attentions
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array, tokens: jax.Array | None = None
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        segment_ids: jax.Array,
+        tokens: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """x [B, T, D], mask bool [B, T, T] -> [B, T, D] and probabilities [B, N, T, T] or None.
+        """x [B, T, D] -> [B, T, D] and probabilities [B, N, T, T] or None.
+
+        `segment_ids` [B, T] and the mask that follows from it, bool [B, T, T], are both given: one
+        mask serves all layers, and the compiler drops it where none reads it.
 
         `tokens` [B, Q]: those of each row that are computed; Q then stands for the T of queries.
         """
@@ -57,7 +64,7 @@ class Layer(hk.Module):
         if tokens is not None:
             queries, mask = take_tokens(x, tokens), take_tokens(mask, tokens)
         attention = SelfAttention(config, precision, self.keep_attentions)
-        attended, probabilities = attention(queries, x, mask)
+        attended, probabilities = attention(queries, x, mask, segment_ids)
         attended = dropout(attended, config.hidden_dropout_prob)
         x = layer_norm(queries + attended, config, "attention_norm")
         inner = Dense(config.intermediate_size, config, precision, "intermediate")(x)
@@ -103,7 +110,7 @@ class BertEncoder(hk.Module):
             layer = Layer(self.config, self.precision, f"layer_{i}", self.keep_attentions)
             last = i == self.config.num_hidden_layers - 1
             run = hk.remat(layer) if self.remat else layer
-            x, probabilities = run(x, mask, tokens if last else None)
+            x, probabilities = run(x, mask, segment_ids, tokens if last else None)
             hidden_states.append(x)
             attentions.append(probabilities)
         return Encoded(x, words, tuple(hidden_states), tuple(attentions))

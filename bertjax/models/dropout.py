@@ -6,6 +6,7 @@ however the array is split.
 """
 
 import math
+from collections.abc import Iterable
 
 import haiku as hk
 import jax
@@ -22,9 +23,22 @@ def dropout(x: jax.Array, rate: float) -> jax.Array:
     key = hk.maybe_next_rng_key()
     if key is None or rate == 0.0:
         return x
-    kept = min(round((1.0 - rate) * 2**32), 2**32 - 1)  # of 2^32 draws
-    keep = random_bits(key, x.shape) < np.uint32(kept)
-    return jnp.where(keep, x * (2**32 / max(kept, 1)), 0.0)
+    return jnp.where(kept(random_bits(key, x.shape), rate), x * scale(rate), 0.0)
+
+
+def kept(bits: jax.Array, rate: float) -> jax.Array:
+    """Whether an entry that draws these 32 bits is kept, bool."""
+    return bits < np.uint32(_kept_draws(rate))
+
+
+def scale(rate: float) -> float:
+    """What a kept entry is multiplied by."""
+    return 2**32 / max(_kept_draws(rate), 1)
+
+
+def _kept_draws(rate: float) -> int:
+    """Of 2^32."""
+    return min(round((1.0 - rate) * 2**32), 2**32 - 1)
 
 
 def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -33,12 +47,28 @@ def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Args:
         key: one that was split off another: its words are random already, and are used as they are.
     """
-    bits = jnp.zeros(shape, jnp.uint32)
+    return hashed(positions(shape), key_words(key))
+
+
+def positions(shape: tuple[int, ...]) -> jax.Array:
+    """The place of each entry in row-major order, modulo 2^32, uint32."""
+    places = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
         stride = np.uint32(math.prod(shape[axis + 1 :]) % 2**32)
-        bits += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
+        places += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
+    return places
+
+
+def key_words(key: jax.Array) -> jax.Array:
+    """The words of a key, uint32 [W]."""
+    return jax.random.key_data(key).reshape(-1)
+
+
+def hashed(positions: jax.Array, words: Iterable[jax.Array]) -> jax.Array:
+    """The random bits of positions under a key of these words, uint32."""
     # A round for each word: after one alone, two keys would draw the same bits in another order.
-    for word in jax.random.key_data(key).reshape(-1):
+    bits = positions
+    for word in words:
         bits = _mix(bits ^ word)
     return bits
 

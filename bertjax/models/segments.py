@@ -14,7 +14,11 @@ def visible(segment_ids: jax.Array) -> jax.Array:
 
     Padding queries see every real token, as transformers' do; nothing sees padding.
     """
-    query, key = segment_ids[:, :, None], segment_ids[:, None, :]
+    return sees(segment_ids[:, :, None], segment_ids[:, None, :])
+
+
+def sees(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Whether tokens see tokens, by the segments of both, which are broadcast. bool."""
     return (key > 0) & ((query == key) | (query == 0))
 
 

@@ -70,7 +70,7 @@ def test_heads_do_not_mix(precision):
 def test_self_attention_projects_splits_heads_and_projects_again(tiny, random_params):
     x = np.random.default_rng(1).normal(size=(2, 3, 8)).astype(np.float32)
     ids = jnp.array([[1, 1, 1], [1, 1, 0]])
-    model = hk.transform(lambda x: SelfAttention(tiny, "float32")(x, x, visible(ids)))
+    model = hk.transform(lambda x: SelfAttention(tiny, "float32")(x, x, visible(ids), ids))
     params = random_params(model, jnp.asarray(x))
     output, probabilities = model.apply(params, None, jnp.asarray(x))
 

@@ -58,8 +58,8 @@ def test_a_layer_is_attention_then_two_dense_layers_with_residual_norms(
     """Attention is off (its output layer is zero), so the rest is computed by hand."""
     config = replace(tiny, hidden_act=hidden_act)
     x = np.random.default_rng(2).normal(size=(1, 3, 8)).astype(np.float32)
-    mask = jnp.ones((1, 3, 3), bool)
-    model = hk.transform(lambda x: Layer(config, "float32", "layer")(x, mask)[0])
+    ids, mask = jnp.ones((1, 3), jnp.int32), jnp.ones((1, 3, 3), bool)
+    model = hk.transform(lambda x: Layer(config, "float32", "layer")(x, mask, ids)[0])
     params = random_params(model, jnp.asarray(x))
     silent = {k: jnp.zeros_like(v) for k, v in params["layer/attention/output"].items()}
     params["layer/attention/output"] = silent

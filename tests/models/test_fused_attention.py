@@ -12,7 +12,7 @@ import pytest
 from bertjax.models import attention, fused_attention
 from bertjax.models.attention import attend
 from bertjax.models.configs import BertConfig
-from bertjax.models.fused_attention import fits, fused_attend
+from bertjax.models.fused_attention import choose_kernel, fused_attend
 from bertjax.models.heads import make_model
 from bertjax.models.segments import visible
 
@@ -20,12 +20,12 @@ B, T, N, K = 2, 12, 3, 8
 SEGMENTS = jnp.array([[1] * 5 + [2] * 4 + [0] * 3, [1] * 12])
 CONFIG = BertConfig(
     vocab_size=50,
-    hidden_size=16,
+    hidden_size=64,
     num_hidden_layers=2,
     num_attention_heads=2,
-    intermediate_size=32,
+    intermediate_size=64,
     max_position_embeddings=32,
-    initializer_range=0.5,
+    initializer_range=0.1,
 )
 
 
@@ -47,7 +47,7 @@ def test_values_and_gradients_are_those_of_the_products_in_bfloat16():
     mask = visible(SEGMENTS)
 
     def fused(*operands):
-        return fused_attend(*operands, mask, kernel="xla")
+        return fused_attend("xla", *operands, mask, SEGMENTS, 0.0, None)
 
     def plain(*operands):
         model = hk.transform(lambda *operands: attend(*operands, mask, 0.0, "bfloat16")[0])
@@ -63,73 +63,90 @@ def test_values_and_gradients_are_those_of_the_products_in_bfloat16():
 
 def test_nothing_leaks_between_packed_sequences():
     mask = visible(SEGMENTS)
-    before = fused_attend(QUERY, KEY, VALUE, mask, kernel="xla")
+    before = fused_attend("xla", QUERY, KEY, VALUE, mask, SEGMENTS, 0.0, None)
     changed = [x.at[0, 5:9].add(3.0) for x in (QUERY, KEY, VALUE)]  # the second one
-    after = fused_attend(*changed, mask, kernel="xla")
+    after = fused_attend("xla", *changed, mask, SEGMENTS, 0.0, None)
     np.testing.assert_array_equal(before[0, :5], after[0, :5])
     np.testing.assert_array_equal(before[1], after[1])
     assert not np.array_equal(before[0, 5:9], after[0, 5:9])
 
 
 @pytest.mark.parametrize(
-    ("backend", "head_size", "precision", "expected"),
+    ("backend", "head_size", "precision", "drops", "expected"),
     [
-        ("gpu", 64, "bfloat16", True),
-        ("gpu", 128, "bfloat16", True),
-        ("gpu", 64, "float32", False),
-        ("gpu", 20, "bfloat16", False),
-        ("gpu", 256, "bfloat16", False),
-        ("tpu", 64, "bfloat16", False),
-        ("cpu", 64, "bfloat16", False),
+        ("gpu", 64, "bfloat16", False, "cudnn"),
+        ("gpu", 128, "bfloat16", False, "cudnn"),
+        ("gpu", 24, "bfloat16", False, "cudnn"),
+        ("gpu", 20, "bfloat16", False, None),
+        ("gpu", 256, "bfloat16", False, None),
+        ("gpu", 64, "float32", False, None),
+        ("gpu", 64, "bfloat16", True, "flash"),
+        ("gpu", 24, "bfloat16", True, None),
+        ("gpu", 64, "float32", True, None),
+        ("tpu", 32, "bfloat16", False, "flash"),
+        ("tpu", 64, "bfloat16", True, "flash"),
+        ("tpu", 64, "float32", True, None),
+        ("cpu", 64, "bfloat16", False, None),
+        ("cpu", 64, "bfloat16", True, None),
     ],
 )
-def test_where_the_kernel_is_taken(backend, head_size, precision, expected, monkeypatch):
+def test_which_kernel_a_device_has(backend, head_size, precision, drops, expected, monkeypatch):
     monkeypatch.setattr(fused_attention.jax, "default_backend", lambda: backend)
-    assert fits(head_size, precision) == expected
+    assert choose_kernel(head_size, precision, drops) == expected
 
 
 @pytest.fixture
 def kernel_calls(monkeypatch) -> list[tuple[int, ...]]:
-    """As on a device with the kernel; the shapes that it is called with."""
+    """As on a GPU, by what runs on any device; the kernels that are called for."""
     calls = []
 
-    def counted(*operands):
-        calls.append(operands[0].shape)
-        return fused_attend(*operands, kernel="xla")
+    def choose(head_size, precision, drops):
+        return "flash" if drops else "xla"
 
-    monkeypatch.setattr(attention, "fits", lambda *_: True)
+    def counted(kernel, *operands):
+        calls.append(kernel)
+        return fused_attend(kernel, *operands)
+
+    monkeypatch.setattr(attention, "choose_kernel", choose)
     monkeypatch.setattr(attention, "fused_attend", counted)
     return calls
 
 
 @pytest.mark.parametrize(
-    ("rate", "seed", "options", "expected"),
+    ("task", "rate", "seed", "options", "expected"),
     [
-        (0.1, None, {}, True),
-        (0.0, 0, {}, True),
-        (0.1, 0, {}, False),  # the kernel has no dropout
-        (0.1, None, {"output_attentions": True}, False),  # and no probabilities
+        ("token-classification", 0.1, None, {}, ["xla", "xla"]),
+        ("token-classification", 0.0, 0, {}, ["xla", "xla"]),
+        ("token-classification", 0.1, 0, {}, ["flash", "flash"]),
+        ("token-classification", 0.1, 0, {"output_attentions": True}, []),
+        ("token-classification", 0.1, None, {"output_attentions": True}, []),
+        # The last layer computes first tokens: as many as there may be sequences, which is T here.
+        ("text-classification", 0.1, None, {}, ["xla"]),
+        ("text-classification", 0.1, 0, {}, ["flash"]),
     ],
 )
-def test_a_model_takes_it_where_it_does_all_that_is_asked_for(
-    rate, seed, options, expected, kernel_calls
+def test_a_model_takes_a_kernel_that_does_all_that_is_asked_for(
+    task, rate, seed, options, expected, kernel_calls
 ):
     config = replace(CONFIG, attention_probs_dropout_prob=rate)
-    model = make_model(config, "token-classification", "bfloat16")
+    model = make_model(config, task, "bfloat16")
     ids = jnp.arange(B * T).reshape(B, T)
     params = jax.eval_shape(model.init, jax.random.key(0), ids)
     kernel_calls.clear()
     key = None if seed is None else jax.random.key(seed)
     apply = partial(model.apply, segment_ids=SEGMENTS, **options)
     jax.eval_shape(apply, params, key, ids)  # what is traced is what will run
-    assert kernel_calls == ([(B, T, 2, 8)] * 2 if expected else [])
+    assert kernel_calls == expected
 
 
-def test_dropout_elsewhere_draws_the_same_with_and_without_it(kernel_calls, monkeypatch):
-    model = make_model(replace(CONFIG, attention_probs_dropout_prob=0.0), "fill-mask", "bfloat16")
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_a_model_drops_the_same_with_and_without_kernels(rate, kernel_calls, monkeypatch):
+    model = make_model(replace(CONFIG, attention_probs_dropout_prob=rate), "fill-mask", "bfloat16")
     ids = jnp.arange(B * T).reshape(B, T)
     params = model.init(jax.random.key(0), ids)
-    apply = partial(model.apply, params, jax.random.key(1), ids)
+    apply = partial(model.apply, params, jax.random.key(1), ids, segment_ids=SEGMENTS)
     fused = apply().logits
-    monkeypatch.setattr(attention, "fits", lambda *_: False)
-    np.testing.assert_allclose(fused, apply().logits, atol=0.05 * float(jnp.abs(fused).max()))
+    assert "flash" in kernel_calls or not rate
+    monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
+    plain = apply().logits
+    np.testing.assert_allclose(fused, plain, atol=0.05 * float(jnp.abs(plain).max()))

@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import Mesh
 
 from bertjax.models.configs import BertConfig
+from bertjax.models.flash_attention import flash_attend
 from bertjax.models.heads import make_model
 from bertjax.training.losses import Sums, classification_loss
 from bertjax.training.parallel import make_runner, mesh_runner
@@ -69,6 +70,32 @@ def test_a_mesh_drops_what_one_device_drops(
     assert largest_difference(same[2], exact[2]) < 1e-6
     other = run(bert_runner("jit", 0.1), state.replace(key=jax.random.key(1)), two_epochs[:1])
     assert largest_difference(other[1], exact[1]) > 1e-2
+
+
+def test_a_kernel_runs_on_the_rows_that_each_device_of_a_mesh_has():
+    def loss(params, key, batch):
+        heads = params[batch["input_ids"]].reshape(8, 20, 2, 16)
+        ids = batch["segment_ids"]
+        x = flash_attend(heads, heads, heads, ids, 0.1, key, "float32", "cpu")
+        return Sums((x**2).sum(), jnp.float32(x.size))
+
+    rng = np.random.default_rng(0)
+    optimizer = optax.sgd(1.0)
+    state = init_state(jnp.asarray(rng.normal(size=(50, 32)), jnp.float32), optimizer, seed=0)
+    batch = {
+        "input_ids": rng.integers(0, 50, (8, 20)).astype(np.int32),
+        "segment_ids": np.repeat([[1] * 8 + [2] * 9 + [0] * 3], 8, 0).astype(np.int32),
+    }
+    ends = []
+    for kind in ("jit", "mesh"):
+        runner = make_runner(kind, loss, optimizer)
+        placed = runner.place(state), runner.place_batch(batch)
+        text = runner.step.lower(*placed).compile().as_text()
+        assert ("all-reduce" in text) == (kind == "mesh")  # of the gradient
+        assert "all-gather" not in text
+        ends.append(runner.collect(runner.step(*placed)[0].params))
+    np.testing.assert_allclose(*ends, rtol=0, atol=1e-6)
+    assert float(jnp.abs(ends[0] - state.params).max()) > 1e-3
 
 
 def assert_repeats(runner, state, batches, assert_same_bits):
