@@ -22,6 +22,7 @@ MALLOC = {
     "mxfast": 0,
 }
 
+_RESTARTED = "_BERTJAX_RESTARTED"  # glibc may drop its variable: of a program with privileges, say
 _COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's name of the event
 _LONG = 0.2  # seconds of a compilation, or of reading a program, that leaves much
 
@@ -32,13 +33,12 @@ def tune_malloc() -> None:
     To be called before anything else: what was done before is done again. Does nothing where the
     user has set `GLIBC_TUNABLES`, and with another C library.
     """
-    tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items())
-    found = os.environ.get("GLIBC_TUNABLES")
-    if found == tunables:
-        del os.environ["GLIBC_TUNABLES"]  # not for the programs that this one starts
-    elif found is None and _has_glibc():
-        command = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, "GLIBC_TUNABLES": tunables})
+    if os.environ.pop(_RESTARTED, None):
+        os.environ.pop("GLIBC_TUNABLES", None)  # not for the programs that this one starts
+    elif "GLIBC_TUNABLES" not in os.environ and _has_glibc():
+        tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items())
+        environment = {**os.environ, "GLIBC_TUNABLES": tunables, _RESTARTED: "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def prepare_process() -> None:

@@ -44,8 +44,7 @@ class Context(NamedTuple):
     config: BertConfig
     precision: str
     encoded: Encoded
-    first: jax.Array  # [B, S], each sequence's first token; [B, 1] where rows are not packed
-    only_first: bool  # whether no other token was encoded
+    first: jax.Array | None  # [B, S], where sequences begin; None: no other token was encoded
     segment_ids: jax.Array  # [B, T]
     max_segments: int | None  # S; None: rows are not packed, and a row is a sequence
     has_pooler: bool
@@ -57,7 +56,7 @@ class Context(NamedTuple):
     def pooled(self) -> jax.Array:
         """BERT's pooler: tanh of a dense layer on the first token. [B, D] or [B, S, D]."""
         x = self.encoded.last_hidden_state
-        if not self.only_first:
+        if self.first is not None:
             x = segments.take_tokens(x, self.first)
         if self.max_segments is None:
             x = x[:, 0]
@@ -190,42 +189,23 @@ def make_model(
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> ModelOutput:
-        shape = input_ids.shape
-
-        def rows(name: str, x: jax.Array | None) -> jax.Array | None:
-            if x is not None and jnp.shape(x) != shape:
-                raise ValueError(
-                    f"{name} has the shape {jnp.shape(x)}, expected that of input_ids, {shape}"
-                )
-            return None if x is None else jnp.asarray(x, jnp.int32).reshape(-1, shape[-1])
-
-        packed = segment_ids is not None
         inputs = _inputs(
-            config,
-            jnp.asarray(input_ids, jnp.int32).reshape(-1, shape[-1]),
-            rows("attention_mask", attention_mask),
-            rows("token_type_ids", token_type_ids),
-            rows("position_ids", position_ids),
-            rows("segment_ids", segment_ids),
+            config, input_ids, attention_mask, token_type_ids, position_ids, segment_ids
         )
         if hk.maybe_get_rng_sequence_state() is not None:
             # All keys by one split: one for each dropout of the layers, embeddings and head.
             hk.reserve_rng_keys(3 * config.num_hidden_layers + 2)
-        sequences = (max_segments or shape[-1]) if packed else None
+        sequences = None if segment_ids is None else max_segments or input_ids.shape[-1]
         first = _first_tokens(inputs.segment_ids, sequences)
-        only_first = (
-            task in _POOLED
-            and config.num_hidden_layers > 0
-            and not (output_hidden_states or output_attentions)
-        )
+        asked_for_all = output_hidden_states or output_attentions
+        only_first = task in _POOLED and config.num_hidden_layers > 0 and not asked_for_all
         encoder = BertEncoder(config, resolved, remat, output_attentions)
         encoded = encoder(*inputs, tokens=first if only_first else None)
         context = Context(
             config,
             resolved,
             encoded,
-            first,
-            only_first,
+            None if only_first else first,
             inputs.segment_ids,
             sequences,
             has_pooler,
@@ -233,7 +213,7 @@ def make_model(
         )
         output = head(context)
         if task == "multiple-choice":
-            output = _by_choice(output, shape[1], packed)
+            output = _by_choice(output, input_ids.shape[1], sequences is not None)
         return output._replace(
             hidden_states=encoded.hidden_states if output_hidden_states else None,
             attentions=encoded.attentions if output_attentions else None,
@@ -271,23 +251,38 @@ def _inputs(
     position_ids: jax.Array | None,
     segment_ids: jax.Array | None,
 ) -> _Inputs:
-    """Fill in what the caller left out; all [B, T]."""
+    """Rows of all, [B, T] or [B M, T], with what the caller left out."""
     if attention_mask is not None and segment_ids is not None:
         raise ValueError("give attention_mask or segment_ids, not both: each says what is padding")
-    length = input_ids.shape[1]
-    if position_ids is None and segment_ids is None:
-        if length > config.max_position_embeddings:
+    shape = input_ids.shape
+
+    def rows(name: str, x: jax.Array) -> jax.Array:
+        if jnp.shape(x) != shape:
             raise ValueError(
-                f"input_ids have {length} tokens a row, but the model has positions for "
-                f"{config.max_position_embeddings}: shorten the texts"
+                f"{name} has the shape {jnp.shape(x)}, expected that of input_ids, {shape}"
             )
-        position_ids = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), input_ids.shape)
-    if segment_ids is None:
-        segment_ids = (
-            jnp.ones_like(input_ids) if attention_mask is None else jnp.minimum(attention_mask, 1)
+        return jnp.asarray(x, jnp.int32).reshape(-1, shape[-1])
+
+    ids = rows("input_ids", input_ids)
+    if segment_ids is not None:
+        segment = rows("segment_ids", segment_ids)
+    elif attention_mask is not None:
+        segment = jnp.minimum(rows("attention_mask", attention_mask), 1)
+    else:
+        segment = jnp.ones_like(ids)
+
+    if position_ids is not None:
+        position = rows("position_ids", position_ids)
+    elif segment_ids is not None:
+        position = segments.positions(segment)
+    elif shape[-1] > config.max_position_embeddings:
+        raise ValueError(
+            f"input_ids have {shape[-1]} tokens a row, but the model has positions for "
+            f"{config.max_position_embeddings}: shorten the texts"
         )
-    if position_ids is None:
-        position_ids = segments.positions(segment_ids)
+    else:
+        position = jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), ids.shape)
+
     if token_type_ids is None:
-        token_type_ids = jnp.zeros_like(input_ids)
-    return _Inputs(input_ids, token_type_ids, position_ids, segment_ids)
+        return _Inputs(ids, jnp.zeros_like(ids), position, segment)
+    return _Inputs(ids, rows("token_type_ids", token_type_ids), position, segment)
