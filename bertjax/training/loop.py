@@ -86,6 +86,7 @@ def fit(
         UserError: the snapshot is of a run with other settings.
     """
     loop = _Loop(config, runner, runner.place(state), evaluate, snapshots, progress)
+    del state  # if the caller does not need it, neither do its moments lie in memory any longer
     try:
         loop.resume()
         with interrupt_flag() as interrupted:

@@ -33,7 +33,7 @@ class FinetuneConfig:
     accumulation: int = 1
     """Parts into which a step is cut to save memory; changes no result."""
     rematerialise: bool = False
-    """Recompute activations in the backward pass: less memory, a fifth to a third more time."""
+    """Recompute activations in the backward pass: less memory, a fifth to two fifths more time."""
     max_length: int | None = None
     """Tokens of a text that are read; by default the most that the model can."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -1,5 +1,6 @@
 import signal
 import threading
+import weakref
 from dataclasses import replace
 
 import jax
@@ -105,6 +106,20 @@ def test_the_best_state_outlives_the_steps_after_it(parallel, bag, bag_runner, s
     assert result.best_epoch == 1
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(result.params), seen[0])
     assert (result.params["bag"]["w"] != seen[2]["bag"]["w"]).all()
+
+
+def test_what_the_caller_does_not_keep_is_let_go():
+    """A state before the first step lies in memory once: as the runner has placed it."""
+    start, alive = [state()], []
+    params = weakref.ref(start[0].params)
+
+    def watched(epoch):
+        alive.append(params() is not None)
+        return batches(epoch)
+
+    runner = replace(counting_runner(), place=lambda state: jax.tree.map(jnp.copy, state))
+    fit(LoopConfig(2, STEPS), runner, start.pop(), watched)
+    assert alive == [False, False]
 
 
 def test_each_epoch_has_its_batches_once():
