@@ -14,9 +14,7 @@ from bertjax.data.packing import Plan, pack_rows
 
 ROW_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 SLOTS = 2048  # of a batch, R x T: enough to compute at full speed, and no more memory than needed
-SHAPE_COST = (
-    8 * SLOTS
-)  # compiling a further shape: as many slots take as long on CPUs, 4 to 14 x SLOTS
+SHAPE_COST = 8 * SLOTS  # of compiling a further shape: on CPUs as long as 4 to 14 batches take
 _SHORTEST = 8  # tokens that a text has on average, at the least: bounds S
 
 

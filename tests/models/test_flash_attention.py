@@ -191,20 +191,6 @@ def test_mapped_functions_give_what_separate_calls_do(transform):
         np.testing.assert_allclose(found, [part[i] for part in expected], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("backend", "tokens", "side"),
-    [
-        ("tpu", 17, 128),  # lanes, of which a tile may begin at multiples only
-        ("tpu", 512, 128),
-        ("gpu", 5, 16),  # what Triton multiplies at least
-        ("gpu", 17, 32),
-        ("gpu", 512, 64),
-    ],
-)
-def test_tiles_are_of_a_size_that_the_compiler_takes(backend, tokens, side):
-    assert Settings(tokens, 0.0, backend).side == side
-
-
 @pytest.mark.parametrize("rate", [0.0, 0.1])
 @pytest.mark.parametrize(("tokens", "width"), [(17, 64), (320, 32), (512, 64)])
 @pytest.mark.parametrize(
