@@ -63,8 +63,9 @@ def run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> int:
     except KeyboardInterrupt:
         print("bertjax: interrupted; nothing was written", file=sys.stderr)
     except ModuleNotFoundError as error:
+        extra = "cluster" if error.name == "ray" else "train"
         print(
-            f"bertjax: this needs the package {error.name}: pip install 'bertjax[train]'",
+            f"bertjax: this needs the package {error.name}: pip install 'bertjax[{extra}]'",
             file=sys.stderr,
         )
     else:
@@ -81,7 +82,11 @@ def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
     match config:
         case FinetuneConfig():
             from bertjax.evaluation.scores import scores_table
-            from bertjax.workflows.finetune import finetune
+
+            if config.cluster.workers:
+                from bertjax.cluster.train import finetune
+            else:
+                from bertjax.workflows.finetune import finetune
 
             result = finetune(config)
             if result.scores:

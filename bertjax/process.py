@@ -36,9 +36,13 @@ def tune_malloc() -> None:
     if os.environ.pop(_RESTARTED, None):
         os.environ.pop("GLIBC_TUNABLES", None)  # not for the programs that this one starts
     elif "GLIBC_TUNABLES" not in os.environ and _has_glibc():
-        tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items())
-        environment = {**os.environ, "GLIBC_TUNABLES": tunables, _RESTARTED: "1"}
+        environment = {**os.environ, "GLIBC_TUNABLES": tunables(), _RESTARTED: "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def tunables() -> str:
+    """`MALLOC` as the value of `GLIBC_TUNABLES`."""
+    return ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items())
 
 
 def prepare_process() -> None:

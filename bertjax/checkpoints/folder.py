@@ -206,6 +206,15 @@ def _checked(labels: Sequence[str], task: str) -> tuple[str, ...]:
     return names
 
 
+def read_config(folder: Path) -> BertConfig:
+    """The sizes of the model in a checkpoint folder.
+
+    Raises:
+        UserError: there is no `config.json`, or it is not that of a BERT.
+    """
+    return BertConfig.from_dict(_read_config(folder))
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:

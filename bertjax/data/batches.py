@@ -4,12 +4,30 @@ R rows, T tokens a row, S the most texts in a row, N texts, C classes.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from bertjax.data.packing import Plan, epoch_order, pack_rows
 
 Batch = dict[str, np.ndarray]
+
+
+class Share(NamedTuple):
+    """The `index`-th of `count` equal parts."""
+
+    index: int
+    count: int
+
+    def of(self, rows: int) -> slice:
+        """Of so many rows, a multiple of `count`."""
+        if rows % self.count:
+            raise ValueError(f"{rows} rows are no multiple of {self.count}")
+        size = rows // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+WHOLE = Share(0, 1)
 
 
 def packed_batches(
@@ -19,6 +37,7 @@ def packed_batches(
     seed: int,
     epoch: int,
     pad_token_id: int = 0,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
     """The training batches of one epoch, one a step; all have the shapes of `plan`.
 
@@ -28,6 +47,7 @@ def packed_batches(
       plan: made from the lengths of `token_ids` with the same seed and at least `epoch` + 1 epochs.
       seed, epoch: decide which texts each step takes.
       pad_token_id: fills the slots without a token.
+      share: of the rows of each batch, for a process that trains on no others.
 
     Yields:
       input_ids    [R, T] int32
@@ -39,7 +59,7 @@ def packed_batches(
     lengths = _lengths(token_ids)
     for texts in epoch_order(lengths, plan.batch_size, seed, epoch):
         rows = [texts[row] for row in pack_rows(lengths[texts], plan.row_length)]
-        yield _fill(rows, token_ids, labels, plan, pad_token_id)
+        yield _fill(rows, token_ids, labels, plan, pad_token_id, share)
 
 
 def packed_in_order(
@@ -77,6 +97,7 @@ def _fill(
     labels: np.ndarray | None,
     plan: Plan,
     pad_token_id: int,
+    share: Share = WHOLE,
 ) -> Batch:
     """Writes the texts of each row, side by side, into arrays of the plan's shape."""
     if len(rows) > plan.rows or max(map(len, rows)) > plan.max_segments:
@@ -84,9 +105,11 @@ def _fill(
     labels = np.zeros(len(token_ids), np.int32) if labels is None else np.asarray(labels)
     if labels.dtype == np.int64:
         labels = labels.astype(np.int32)
-    input_ids = np.full((plan.rows, plan.row_length), pad_token_id, np.int32)
+    rows = rows[share.of(plan.rows)]
+    count = plan.rows // share.count
+    input_ids = np.full((count, plan.row_length), pad_token_id, np.int32)
     segment_ids = np.zeros_like(input_ids)
-    rows_of = np.full((plan.rows, plan.max_segments), -1, np.int32)
+    rows_of = np.full((count, plan.max_segments), -1, np.int32)
     for row, texts in enumerate(rows):
         ids = [token_ids[text] for text in texts]
         end = sum(map(len, ids))

@@ -3,6 +3,10 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -21,21 +25,40 @@ def read_file(file: IO[bytes], suffix: str, name: str) -> "pd.DataFrame":
     if not file.read(1):
         raise UserError(f"{name} is empty; expected a table with a header and rows")
     file.seek(0)
-    try:
+    with _one_line_of_what_is_wrong(suffix, name):
         frame = READERS[suffix.lower()](file)
-    except ValueError as error:  # what pandas, pyarrow, json and the UTF-8 decoder raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{name} is not a well-formed {suffix}: {reason}") from error
     if frame.empty:
         raise UserError(f"{name} has a header but no rows; nothing to read")
     return frame
 
 
-def _read_csv(file: IO[bytes], separator: str = ",") -> "pd.DataFrame":
+def stream_file(file: IO[bytes], suffix: str, name: str, rows: int) -> "Iterator[pd.DataFrame]":
+    """The table in an open file, in frames of at most so many rows; for the formats of `STREAMS`.
+
+    Raises:
+      UserError: the file is malformed.
+    """
+    with _one_line_of_what_is_wrong(suffix, name):
+        yield from STREAMS[suffix.lower()](file, rows)
+
+
+@contextmanager
+def _one_line_of_what_is_wrong(suffix: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:  # what pandas, pyarrow, json and the UTF-8 decoder raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name} is not a well-formed {suffix}: {reason}") from error
+
+
+def _csv_frames(
+    file: IO[bytes], rows: int | None, separator: str = ","
+) -> "Iterator[pd.DataFrame]":
     """Every cell as text, so that "NA", "null" and "007" stay what they are; only "" is missing."""
     import pandas as pd
 
-    frame = pd.read_csv(
+    read = partial(
+        pd.read_csv,
         file,
         sep=separator,
         dtype=str,
@@ -43,24 +66,26 @@ def _read_csv(file: IO[bytes], separator: str = ",") -> "pd.DataFrame":
         na_values=[""],
         encoding="utf-8-sig",
     )
-    # pandas turns the surplus of rows longer than the header into an index, silently.
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(
-            f"its rows have more fields than its header, which names {len(frame.columns)}; "
-            "quote the fields that contain the separator"
-        )
-    return frame
+    for frame in read(chunksize=rows) if rows else [read()]:
+        # pandas turns the surplus of rows longer than the header into an index, silently.
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError(
+                f"its rows have more fields than its header, which names {len(frame.columns)}; "
+                "quote the fields that contain the separator"
+            )
+        yield frame
 
 
-def _read_tsv(file: IO[bytes]) -> "pd.DataFrame":
-    return _read_csv(file, "\t")
-
-
-def _read_jsonl(file: IO[bytes]) -> "pd.DataFrame":
+def _jsonl_frames(file: IO[bytes], rows: int | None) -> "Iterator[pd.DataFrame]":
     """One object a line. Values keep their types; pandas' own reader guesses dates and floats."""
     import pandas as pd
 
-    rows = []
+    found = _json_objects(file)
+    while part := list(islice(found, rows)):
+        yield pd.DataFrame(part, dtype=object)
+
+
+def _json_objects(file: IO[bytes]) -> Iterator[dict]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
@@ -70,8 +95,7 @@ def _read_jsonl(file: IO[bytes]) -> "pd.DataFrame":
             raise ValueError(f"line {number}: {error}") from error
         if not isinstance(row, dict):
             raise ValueError(f'line {number} is not an object such as {{"text": "..."}}')
-        rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
+        yield row
 
 
 def _read_parquet(file: IO[bytes]) -> "pd.DataFrame":
@@ -80,10 +104,20 @@ def _read_parquet(file: IO[bytes]) -> "pd.DataFrame":
     return pd.read_parquet(file)
 
 
+def _read_whole(suffix: str, file: IO[bytes]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return next(STREAMS[suffix](file, None), pd.DataFrame())
+
+
+STREAMS = {
+    ".csv": _csv_frames,
+    ".tsv": partial(_csv_frames, separator="\t"),
+    ".jsonl": _jsonl_frames,
+}
+
 READERS = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
+    **{suffix: partial(_read_whole, suffix) for suffix in STREAMS},
     ".parquet": _read_parquet,
 }
 

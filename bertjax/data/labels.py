@@ -12,15 +12,16 @@ _short = reprlib.Repr()
 _short.maxstring = 60
 
 
-def classes_of(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels, sorted; the index of a label here is its class.
+def classes_of(labels: Iterable[str] | Counter[str]) -> tuple[str, ...]:
+    """The distinct labels of rows, sorted; the index of a label here is its class.
 
     Raises:
       UserError: there are fewer than two classes, so nothing could be learned.
     """
-    classes = tuple(sorted(set(labels)))
+    counts = Counter(labels)
+    classes = tuple(sorted(counts))
     if len(classes) < 2:
-        found = f"only {quoted(classes)} in {len(labels)} rows" if classes else "no labelled row"
+        found = f"only {quoted(classes)} in {counts.total()} rows" if classes else "no labelled row"
         raise UserError(
             f"at least two classes are needed, found {found}; is this the label column?"
         )

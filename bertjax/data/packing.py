@@ -8,6 +8,7 @@ every epoch.
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,16 @@ class Plan:
             f"{self.texts} texts in {self.steps} steps of {self.rows} x {self.row_length} tokens "
             f"({self.fill:.0%} filled, at most {self.max_segments} texts a row)"
         )
+
+
+class Need(NamedTuple):
+    """Of the step that needs the most, in rows of one length."""
+
+    rows: int
+    segments: int  # texts a row
+
+
+Needs = dict[int, Need]  # by row length
 
 
 def row_cost(row_length: int, hidden_size: int) -> float:
@@ -79,21 +90,73 @@ def plan_packing(
             f"batch size and epochs must be at least 1, found {batch_size} and {epochs}"
         )
     lengths = np.asarray(lengths)
-    orders = [epoch_order(lengths, batch_size, seed, epoch) for epoch in range(epochs)]
-    plans = []
-    for row_length in _row_lengths(max(longest, int(lengths.max()))):
-        rows, segments = _most(lengths, [step for steps in orders for step in steps], row_length)
-        plans.append(
-            Plan(
-                row_length=row_length,
-                rows=_round_up(rows, row_multiple),
-                max_segments=segments,
-                batch_size=batch_size,
-                texts=len(lengths),
-                tokens=int(lengths.sum()),
-                steps=len(orders[0]),
-            )
+    row_lengths = candidate_row_lengths(max(longest, int(lengths.max())))
+    needs = [
+        steps_need(lengths, epoch_order(lengths, batch_size, seed, epoch), row_lengths)
+        for epoch in range(epochs)
+    ]
+    return cheapest_plan(
+        most_needed(needs),
+        texts=len(lengths),
+        tokens=int(lengths.sum()),
+        steps=_round_up(len(lengths), batch_size) // batch_size,
+        batch_size=batch_size,
+        hidden_size=hidden_size,
+        row_multiple=row_multiple,
+    )
+
+
+def candidate_row_lengths(longest: int) -> tuple[int, ...]:
+    """The row lengths among which a plan chooses, where the longest text has so many tokens."""
+    shortest = _round_up(longest, ROW_LENGTHS[0])
+    return (shortest, *(length for length in ROW_LENGTHS if length > shortest))
+
+
+def steps_need(
+    lengths: np.ndarray, steps: Sequence[np.ndarray], row_lengths: Sequence[int]
+) -> Needs:
+    """What the steps need, at the most, with rows of each length."""
+    needs = {}
+    for row_length in row_lengths:
+        packed = [pack_rows(lengths[texts], row_length) for texts in steps]
+        needs[row_length] = Need(
+            rows=max(len(rows) for rows in packed),
+            segments=max(len(row) for rows in packed for row in rows),
         )
+    return needs
+
+
+def most_needed(needs: Sequence[Needs]) -> Needs:
+    """What steps need at the most, from what groups of them need."""
+    return {
+        row_length: Need(*map(max, zip(*(need[row_length] for need in needs), strict=True)))
+        for row_length in needs[0]
+    }
+
+
+def cheapest_plan(
+    needs: Needs,
+    *,
+    texts: int,
+    tokens: int,
+    steps: int,
+    batch_size: int,
+    hidden_size: int,
+    row_multiple: int = 1,
+) -> Plan:
+    """The plan of the row length that costs least; arguments as of `Plan` and `plan_packing`."""
+    plans = [
+        Plan(
+            row_length=row_length,
+            rows=_round_up(need.rows, row_multiple),
+            max_segments=need.segments,
+            batch_size=batch_size,
+            texts=texts,
+            tokens=tokens,
+            steps=steps,
+        )
+        for row_length, need in needs.items()
+    ]
     return min(plans, key=lambda plan: plan.cost(hidden_size))
 
 
@@ -150,20 +213,6 @@ def pack_rows(
                 insort(rooms, room)
             with_room[room].append(row)
     return rows
-
-
-def _most(lengths: np.ndarray, steps: list[np.ndarray], row_length: int) -> tuple[int, int]:
-    """(the most rows that a step fills, the most texts that a row holds)"""
-    rows = segments = 0
-    for texts in steps:
-        packed = pack_rows(lengths[texts], row_length)
-        rows, segments = max(rows, len(packed)), max(segments, max(map(len, packed)))
-    return rows, segments
-
-
-def _row_lengths(longest: int) -> list[int]:
-    shortest = _round_up(longest, ROW_LENGTHS[0])
-    return [shortest, *(length for length in ROW_LENGTHS if length > shortest)]
 
 
 def _round_up(number: int, multiple: int) -> int:

@@ -53,16 +53,23 @@ def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table
     """
     columns = [text] if isinstance(text, str) else list(text)
     frame = read_frame(data)
-    _check_columns(frame, columns if label is None else [*columns, label], data)
+    check_columns(frame, columns if label is None else [*columns, label], data)
     texts = text_of(frame, columns, data)
     if label is None:
-        return Table(texts, None, 0, _fingerprint(texts, None))
+        return Table(texts, None, 0, fingerprint(texts, None))
 
-    rows = [pair for pair in zip(texts, _cells(frame, label), strict=True) if pair[1]]
-    if not rows:
+    texts, labels = labelled_rows(frame, texts, label)
+    if not labels:
         raise UserError(f"{data}: every row of the label column {label!r} is empty; name another")
-    texts, labels = [pair[0] for pair in rows], [pair[1] for pair in rows]
-    return Table(texts, labels, len(frame) - len(rows), _fingerprint(texts, labels))
+    return Table(texts, labels, len(frame) - len(labels), fingerprint(texts, labels))
+
+
+def labelled_rows(
+    frame: "pd.DataFrame", texts: list[str], label: str
+) -> tuple[list[str], list[str]]:
+    """(texts, labels) of the rows that have a label; `texts` are those of all rows."""
+    rows = [pair for pair in zip(texts, _cells(frame, label), strict=True) if pair[1]]
+    return [text for text, _ in rows], [label for _, label in rows]
 
 
 def text_of(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> list[str]:
@@ -71,7 +78,7 @@ def text_of(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> list[st
     Raises:
       UserError: a column is not there; the message lists those that are.
     """
-    _check_columns(frame, columns, name)
+    check_columns(frame, columns, name)
     if not columns:
         there = quoted(map(str, frame.columns))
         raise UserError(f"{name} needs at least one text column; its columns are {there}")
@@ -79,7 +86,8 @@ def text_of(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> list[st
     return [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
 
 
-def _check_columns(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
+def check_columns(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
+    """Raise a UserError if a column is not there."""
     absent = [column for column in columns if column not in frame.columns]
     if absent:
         raise UserError(
@@ -156,7 +164,8 @@ def _cells(frame: "pd.DataFrame", column: str) -> list[str]:
     ]
 
 
-def _fingerprint(texts: list[str], labels: list[str] | None) -> str:
+def fingerprint(texts: list[str], labels: list[str] | None) -> str:
+    """sha256 (hex) of the rows."""
     digest = hashlib.sha256()
     for row in zip(texts, labels, strict=True) if labels is not None else texts:
         digest.update(json.dumps(row).encode())  # JSON marks where a field ends

@@ -15,8 +15,8 @@ from bertjax.training.interrupt import interrupt_flag
 from bertjax.training.losses import Batch
 from bertjax.training.parallel import Runner
 from bertjax.training.prefetch import prefetch
-from bertjax.training.progress import Progress
-from bertjax.training.snapshots import Snapshot, Snapshots
+from bertjax.training.progress import Listener
+from bertjax.training.snapshots import Keeper, Snapshot
 from bertjax.training.steps import Metrics, TrainState
 from bertjax.training.stopwatch import Stopwatch
 
@@ -69,8 +69,8 @@ def fit(
     state: TrainState,
     batches: Callable[[int], Iterable[Batch]],
     evaluate: Callable[[Any], dict[str, float]] | None = None,
-    snapshots: Snapshots | None = None,
-    progress: Progress | None = None,
+    snapshots: Keeper | None = None,
+    progress: Listener | None = None,
 ) -> FitResult:
     """Train for `config.epochs`, from the newest snapshot if there is one.
 
@@ -122,8 +122,8 @@ class _Loop:
         self.runner: Runner = runner
         self.state: TrainState = state
         self.evaluate: Callable[[Any], dict[str, float]] | None = evaluate
-        self.snapshots: Snapshots | None = snapshots
-        self.progress: Progress | None = progress
+        self.snapshots: Keeper | None = snapshots
+        self.progress: Listener | None = progress
         self.position = Position()
         self.best_params: Any | None = None
         self.unseen: list[Metrics] = []  # of the steps since the last look

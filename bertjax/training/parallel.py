@@ -2,6 +2,9 @@
 
 A runner places a state and batches, runs the step, and gives the parameters back. The batch is
 split by rows over the devices; each has a copy of the parameters, unless a mesh splits them.
+
+A mesh may span several processes (`jax.distributed`). Each calls the same functions at the same
+time, with the same state and with its own share of a batch's rows.
 """
 
 from collections.abc import Callable
@@ -32,7 +35,7 @@ SAVE_MEMORY = {"xla_disable_hlo_passes": "cse_barrier_expander,cpu-all-reduce-co
 class Runner:
     """How a step runs on this machine's devices."""
 
-    devices: int  # the rows of a batch must be a multiple of it
+    devices: int  # of all processes; the rows of a batch must be a multiple of it
     place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
     place_batch: Callable[[Batch], Batch]  # to where the step wants it; waits for nothing
     step: TrainStep  # compiled, for a placed state, which it uses up, and a placed batch
@@ -47,7 +50,7 @@ def make_runner(
     remat: bool = False,
     mesh: MeshShape | None = None,
 ) -> Runner:
-    """The runner of a kind: `jit` on the default device, `pmap` or `mesh` on all local ones.
+    """The runner of a kind: `jit` on the default device, `pmap` on all local ones, `mesh` on all.
 
     Dropout draws the same bits under `jit` and `mesh`; under `pmap` each device draws its own.
 
@@ -113,13 +116,22 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
         return after, jax.lax.with_sharding_constraint(metrics, whole(mesh))
 
     def place(state: TrainState) -> TrainState:
-        return jax.device_put(_copy(state), split(mesh, state))
+        if jax.process_count() == 1:
+            return jax.device_put(_copy(state), split(mesh, state))
+        # Arrays of this process alone are taken for copies of one that all have.
+        return jax.jit(_copy, out_shardings=split(mesh, state))(state)
 
     def place_batch(batch: Batch) -> Batch:
-        return jax.device_put(dict(batch), by_rows(mesh))
+        rows = by_rows(mesh)
+        if jax.process_count() == 1:
+            return jax.device_put(dict(batch), rows)
+        return jax.tree.map(partial(jax.make_array_from_process_local_data, rows), dict(batch))
 
     def collect(part):
-        return jax.device_put(part, mesh.devices.flat[0])
+        if jax.process_count() == 1:
+            return jax.device_put(part, mesh.devices.flat[0])
+        copies = jax.jit(lambda tree: tree, out_shardings=whole(mesh))(part)
+        return jax.tree.map(lambda x: x.addressable_data(0), copies)
 
     options = _compiler_options(remat or mesh.shape[FSDP] > 1)
     compiled = jax.jit(run, donate_argnums=0, compiler_options=options)

@@ -2,8 +2,25 @@
 
 import sys
 import time
+from typing import Protocol
 
 from tqdm import tqdm
+
+
+class Listener(Protocol):
+    """What the loop tells of a training."""
+
+    def start(self, done: int) -> None:
+        """So many steps are done already."""
+        ...
+
+    def step(self, tokens: int, loss: float | None) -> None:
+        """A step of so many real tokens is done; its loss where it is known."""
+        ...
+
+    def epoch(self, record: dict[str, float]) -> None:
+        """The figures of an epoch."""
+        ...
 
 
 class Progress:

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -22,6 +22,26 @@ class Snapshot(NamedTuple):
     state: TrainState
     best_params: Any | None  # None before the first evaluation
     position: dict[str, Any]  # of the loop, ready for JSON
+
+
+class Keeper(Protocol):
+    """Where the loop keeps snapshots."""
+
+    def due(self, step: int) -> bool:
+        """Whether the state after update number `step` is to be written."""
+        ...
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Begin to write."""
+        ...
+
+    def read(self, template: TrainState) -> Snapshot | None:
+        """The newest snapshot, shaped as the template; None if there is none."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        ...
 
 
 @dataclass
@@ -53,7 +73,7 @@ class Snapshots:
         import orbax.checkpoint as ocp
 
         items = {
-            "state": ocp.args.StandardSave(_arrays(snapshot.state)),
+            "state": ocp.args.StandardSave(arrays_of(snapshot.state)),
             "position": ocp.args.JsonSave({**snapshot.position, "settings": self.settings}),
         }
         if snapshot.best_params is not None:
@@ -78,8 +98,8 @@ class Snapshots:
         position = manager.restore(
             step, args=ocp.args.Composite(position=ocp.args.JsonRestore())
         ).position
-        self._refuse_other(position.pop("settings"))
-        items = {"state": ocp.args.StandardRestore(_abstract(_arrays(template)))}
+        refuse_other_settings(position.pop("settings"), self.settings, str(self.folder))
+        items = {"state": ocp.args.StandardRestore(_abstract(arrays_of(template)))}
         if position["best"] is not None:
             items["best"] = ocp.args.StandardRestore(_abstract(template.params))
         restored = manager.restore(step, args=ocp.args.Composite(**items))
@@ -105,21 +125,22 @@ class Snapshots:
             self._manager = ocp.CheckpointManager(self.folder, options=options)
         return self._manager
 
-    def _refuse_other(self, found: dict[str, Any]) -> None:
-        names = sorted(found.keys() | self.settings.keys())
-        other = [
-            f"{name} was {found.get(name)!r} and is {self.settings.get(name)!r}"
-            for name in names
-            if found.get(name) != self.settings.get(name)
-        ]
-        if other:
-            raise UserError(
-                f"the snapshot in {self.folder} is of a run with other settings: "
-                f"{'; '.join(other)}; give the same settings, or start anew without --resume"
-            )
+
+def refuse_other_settings(found: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
+    """Raise a UserError if a snapshot was written with other settings than a run has."""
+    other = [
+        f"{name} was {found.get(name)!r} and is {wanted.get(name)!r}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if other:
+        raise UserError(
+            f"the snapshot in {where} is of a run with other settings: "
+            f"{'; '.join(other)}; give the same settings, or start anew without --resume"
+        )
 
 
-def _arrays(state: TrainState) -> dict[str, Any]:
+def arrays_of(state: TrainState) -> dict[str, Any]:
     """What a step changes; the key follows from the seed, which is among the settings."""
     return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
 

@@ -13,6 +13,35 @@ from bertjax.training.configs import MeshShape, OptimizerConfig, Parallel
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """Where and on how many processes, through Ray."""
+
+    workers: int = 0
+    """Processes that train one model together, on Ray; 0: this one alone, without Ray."""
+    worker_gpus: int = 0
+    """GPUs of each worker, of which a machine holds one; 0: they train on CPUs."""
+    topology: str | None = None
+    """Of a slice of TPUs, as in 4x4: a worker on each of its machines."""
+    accelerator: str | None = None
+    """Kind of the TPUs of --topology, as in TPU-V6E."""
+    ray_address: str | None = None
+    """Of a running Ray cluster, as in 10.0.0.1:6379; by default one is started here, and ended."""
+    storage: str | None = None
+    """Folder or s3://, gs:// address that all machines reach; by default beside --out."""
+    retries: int = 3
+    """How often training goes on from its last snapshot after a worker was lost."""
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is out of its range."""
+        for name in ("workers", "worker_gpus", "retries"):
+            _check_range(name, getattr(self, name), 0, None)
+        if bool(self.topology) != bool(self.accelerator):
+            raise UserError("--topology and --accelerator describe TPUs together: give both")
+        if self.topology and self.worker_gpus:
+            raise UserError("--worker-gpus is for GPUs and --topology for TPUs: give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Fine-tune a BERT to classify the texts of a table, and write a run folder."""
 
@@ -65,6 +94,7 @@ class FinetuneConfig:
     """Go on with a run that was cut off, to the result that it would have had."""
     overwrite: bool = False
     """Replace the run folder if it exists."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
@@ -79,6 +109,7 @@ class FinetuneConfig:
         for name in ("learning_rate", "weight_decay", "clip_norm"):
             _check_range(name, getattr(self.optimizer, name), 0, None)
         _check_range("warmup", self.optimizer.warmup, 0, 1)
+        self.cluster.check()
         MeshShape.parse(self.mesh)
         if self.mesh and self.parallel != "mesh":
             raise UserError(f"--mesh {self.mesh} needs --parallel mesh, not {self.parallel}")

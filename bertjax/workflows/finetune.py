@@ -1,38 +1,27 @@
 """From a table of texts to a run folder: the workflow of `bertjax finetune`."""
 
-import json
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from importlib import metadata
+from dataclasses import dataclass, replace
 from pathlib import Path
-from platform import python_version
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-import optax
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
-from bertjax.checkpoints.folder import Checkpoint, load, write_checkpoint
+from bertjax.checkpoints.folder import Checkpoint, write_checkpoint
 from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import packed_batches
 from bertjax.data.ladder import fit_ladder
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
-from bertjax.models.heads import make_model
-from bertjax.models.precision import resolve_precision
 from bertjax.training.configs import MeshShape
-from bertjax.training.loop import FitResult, LoopConfig, fit
-from bertjax.training.losses import classification_loss
-from bertjax.training.optimizer import make_optimizer
-from bertjax.training.parallel import Runner, make_runner
+from bertjax.training.loop import FitResult
 from bertjax.training.progress import Progress
 from bertjax.training.snapshots import Snapshots
-from bertjax.training.steps import init_state
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.prepare import (
@@ -41,6 +30,20 @@ from bertjax.workflows.prepare import (
     describe,
     read_labelled,
     tokenize_rows,
+)
+from bertjax.workflows.recipe import (
+    TrainingData,
+    circumstances,
+    describe_plan,
+    describe_training,
+    devices,
+    load_start,
+    max_length,
+    narrow,
+    settings,
+    stopped_message,
+    train,
+    versions,
 )
 from bertjax.workflows.scoring import Score, make_evaluate, make_score
 
@@ -71,8 +74,8 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
             print(line, file=sys.stderr)
 
     config.check()
-    MeshShape.parse(config.mesh).over(_devices(config))
-    snapshots_folder = _check_out(config)
+    MeshShape.parse(config.mesh).over(devices(config))
+    snapshots_folder = check_out(config)
     labelled = read_labelled(
         config.data,
         config.text,
@@ -81,7 +84,7 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         config.validation_size,
         config.seed,
     )
-    checkpoint = _load(config, labelled.classes)
+    checkpoint = load_start(config, labelled.classes)
     rows = _tokenize(config, checkpoint, labelled)
     _say_data(say, config.checkpoint, checkpoint, labelled, rows)
     run = RunFile(
@@ -90,20 +93,20 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         clean=config.clean,
         max_length=rows.max_length,
         ladder=fit_ladder(rows.lengths(), rows.max_length, checkpoint.config.hidden_size),
-        settings=_settings(config),
+        settings=settings(config),
         data=describe(labelled, rows.train, config.data),
-        versions=_versions(),
+        versions=versions(),
     )
     say(f"texts to predict will be padded to {', '.join(map(str, run.ladder))} tokens")
-    snapshots = Snapshots(snapshots_folder, _circumstances(config, run), config.snapshot_every)
+    snapshots = Snapshots(snapshots_folder, circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
-    narrow, rows = _narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
+    small, rows = narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
     score = None
     if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
-        score = make_score(narrow, held_out)
+        score = make_score(small, held_out)
     began = time.perf_counter()
-    result = _train(config, narrow, rows, score, snapshots, say, verbose)
-    run = replace(run, training=_describe_training(result, time.perf_counter() - began))
+    result = _train(config, small, rows, score, snapshots, say, verbose)
+    run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
 
@@ -131,37 +134,16 @@ class _Rows(NamedTuple):
         )
 
 
-def _narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, config: FinetuneConfig) -> Checkpoint:
-    """The checkpoint with the words of a vocabulary alone, and the model that is trained."""
-    narrow = vocabulary.narrow_config(checkpoint.config)
-    model = make_model(narrow, checkpoint.task, config.precision, remat=config.rematerialise)
-    params = vocabulary.narrow_params(checkpoint.params)
-    return replace(checkpoint, config=narrow, model=model, params=params)
-
-
-def _load(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
-    return load(
-        config.checkpoint,
-        "text-classification",
-        classes,
-        problem_type="single_label_classification",
-        seed=config.seed,
-        precision=config.precision,
-        allow=("classifier.*",),
-    )
-
-
 def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: LabelledTable) -> _Rows:
-    most = checkpoint.config.max_position_embeddings
-    max_length = min(config.max_length or most, most)
+    longest = max_length(config, checkpoint.config)
 
     def rows(indices: np.ndarray) -> TokenizedRows:
-        return tokenize_rows(labelled, indices, checkpoint.tokenizer, max_length, config.clean)
+        return tokenize_rows(labelled, indices, checkpoint.tokenizer, longest, config.clean)
 
-    return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), max_length)
+    return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), longest)
 
 
-def _check_out(config: FinetuneConfig) -> Path:
+def check_out(config: FinetuneConfig) -> Path:
     """The folder of the run's snapshots; refuses early what would fail at the end."""
     out, snapshots = config.out.absolute(), _snapshots_folder(config)
     unfinished = snapshots.is_dir()
@@ -209,82 +191,31 @@ def _train(
     say: Say,
     verbose: bool,
 ) -> FitResult:
-    train = rows.train
+    part = rows.train
     plan = plan_packing(
-        train.lengths,
+        part.lengths,
         config.batch_size,
         config.seed,
         config.epochs,
         checkpoint.config.hidden_size,
-        row_multiple=_devices(config) * config.accumulation,
+        row_multiple=devices(config) * config.accumulation,
     )
-    steps = config.epochs * plan.steps
-    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
-    say(f"{plan}, {epochs}, {resolve_precision(config.precision)}")
-    optimizer = make_optimizer(config.optimizer, steps)
-    runner = _make_runner(config, checkpoint, train, optimizer)
+    say(describe_plan(plan, config))
+    pad = checkpoint.config.pad_token_id or 0
+    data = TrainingData(
+        plan=plan,
+        class_counts=np.bincount(part.labels, minlength=checkpoint.config.num_labels),
+        batches=lambda epoch: packed_batches(part.ids, part.labels, plan, config.seed, epoch, pad),
+    )
     evaluate = None
     if score and rows.validation.ids:
         evaluate = make_evaluate(checkpoint, rows.validation, score)
-    pad = checkpoint.config.pad_token_id or 0
-    progress = Progress(steps) if verbose else None
+    progress = Progress(config.epochs * plan.steps) if verbose else None
     try:
-        return fit(
-            LoopConfig(config.epochs, plan.steps, config.metric, config.patience),
-            runner,
-            init_state(checkpoint.params, optimizer, config.seed),
-            lambda epoch: packed_batches(train.ids, train.labels, plan, config.seed, epoch, pad),
-            evaluate,
-            snapshots,
-            progress,
-        )
+        return train(config, checkpoint, data, evaluate, snapshots, progress)
     finally:
         if progress:
             progress.close()
-
-
-def _make_runner(
-    config: FinetuneConfig,
-    checkpoint: Checkpoint,
-    train: TokenizedRows,
-    optimizer: optax.GradientTransformation,
-) -> Runner:
-    loss = classification_loss(
-        checkpoint.model.apply,
-        class_weights=_class_weights(config, train, checkpoint.config.num_labels),
-        label_smoothing=config.label_smoothing,
-    )
-    return make_runner(
-        config.parallel,
-        loss,
-        optimizer,
-        config.accumulation,
-        config.rematerialise,
-        MeshShape.parse(config.mesh),
-    )
-
-
-def _devices(config: FinetuneConfig) -> int:
-    return 1 if config.parallel == "jit" else jax.local_device_count()
-
-
-def _class_weights(config: FinetuneConfig, train: TokenizedRows, classes: int) -> np.ndarray | None:
-    """C weights, mean 1 over the rows: N / (C x rows of the class)."""
-    if config.class_weights == "none":
-        return None
-    return len(train.labels) / (classes * np.bincount(train.labels, minlength=classes))
-
-
-def _describe_training(result: FitResult, seconds: float) -> dict[str, Any]:
-    return {
-        "epochs": len(result.history),
-        "steps": result.steps,
-        "seconds": round(seconds, 3),
-        "ending": result.ending,
-        "best_epoch": result.best_epoch,
-        "input_wait_share": round(result.input_wait_share, 4),
-        "history": result.history,
-    }
 
 
 def _finish(
@@ -307,46 +238,6 @@ def _finish(
     with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
         write_checkpoint(replace(trained, run=run), scratch)
     if result.ending in ("interrupted", "not finite"):
-        raise UserError(_stopped_message(config, result))
+        raise UserError(stopped_message(config, result))
     shutil.rmtree(snapshots, ignore_errors=True)
     return FinetuneResult(config.out, run.scores, run.training)
-
-
-def _stopped_message(config: FinetuneConfig, result: FitResult) -> str:
-    if result.best is None:
-        kept = "the state reached"
-    else:
-        kept = (
-            f"the best state so far ({config.metric} {result.best:.4f}, epoch {result.best_epoch})"
-        )
-    onward = "; go on with --resume" if result.ending == "interrupted" else ""
-    return f"{result.message}; {kept} is in {config.out}{onward}"
-
-
-def _settings(config: FinetuneConfig) -> dict[str, Any]:
-    """Every setting that may change the result, as JSON has it."""
-    values = asdict(config)
-    for name in ("out", "resume", "overwrite", "snapshot_every"):
-        del values[name]
-    return json.loads(json.dumps(values))
-
-
-def _circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
-    """All that decides the bits of a run: a resumed one must have the same."""
-    return {
-        **run.settings,
-        "data": run.data["fingerprint"],
-        "precision": resolve_precision(config.precision),
-        "devices": _devices(config),
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("bertjax", "jax", "jaxlib", "dm-haiku", "optax", "numpy", "transformers")
-    found = {"python": python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source tree
-            continue
-    return found

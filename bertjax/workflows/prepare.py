@@ -9,9 +9,8 @@ import numpy as np
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.labels import classes_of, encode_labels
 from bertjax.data.sources import Table, read_table
-from bertjax.data.splits import split_rows
+from bertjax.data.splits import check_shares, split_parts
 from bertjax.data.tokens import tokenize
-from bertjax.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -56,24 +55,14 @@ def read_labelled(
         test_size, validation_size: shares of all rows; 0: no such rows.
 
     Raises:
-        UserError: see `read_table`, `classes_of` and `split_rows`.
+        UserError: see `read_table`, `classes_of` and `split_parts`.
     """
-    if test_size + validation_size >= 1:
-        raise UserError(
-            f"test_size {test_size} and validation_size {validation_size} leave no row to train on"
-        )
+    check_shares(test_size, validation_size)
     table = read_table(data, text, label)
     labels = table.labels or []
     classes = classes_of(labels)
-    train, test = np.arange(len(labels)), np.arange(0)
-    if test_size:
-        train, test = split_rows(labels, test_size, seed)
-    validation = np.arange(0)
-    if validation_size:
-        left = [labels[i] for i in train]
-        kept, held_out = split_rows(left, validation_size / (1 - test_size), seed)
-        train, validation = train[kept], train[held_out]
-    return LabelledTable(table, labels, classes, train, validation, test)
+    parts = split_parts(labels, test_size, validation_size, seed)
+    return LabelledTable(table, labels, classes, *parts)
 
 
 def tokenize_rows(

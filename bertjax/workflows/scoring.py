@@ -1,6 +1,6 @@
 """Scores of held-out rows in the course of a fine-tuning, with the parameters at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,13 +24,19 @@ def make_evaluate(
     """Parameters -> loss and scores of the rows."""
 
     def evaluate(params) -> dict[str, float]:
-        logits = score(params, rows)
-        losses = example_losses(logits, rows.labels, "single_label_classification")
-        scores = classification_scores(rows.labels, logits, checkpoint.labels)
-        names = ("accuracy", "weighted_f1", "macro_f1")
-        return {"loss": float(losses.mean()), **{name: scores[name] for name in names}}
+        return evaluation_scores(rows.labels, score(params, rows), checkpoint.labels)
 
     return evaluate
+
+
+def evaluation_scores(
+    targets: np.ndarray, logits: np.ndarray, labels: Sequence[str]
+) -> dict[str, float]:
+    """The figures of an epoch: loss and scores of rows [N] with logits [N, C]."""
+    losses = example_losses(logits, targets, "single_label_classification")
+    scores = classification_scores(targets, logits, labels)
+    names = ("accuracy", "weighted_f1", "macro_f1")
+    return {"loss": float(losses.mean()), **{name: scores[name] for name in names}}
 
 
 def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:

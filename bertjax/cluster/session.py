@@ -1,0 +1,99 @@
+"""A Ray cluster for the time of a workflow: one that runs already, or one started here."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bertjax
+from bertjax.errors import UserError
+
+_PATIENCE = 5.0  # seconds that the address of a cluster gets to answer
+_PORT = 6379  # of Ray's head, where an address names none
+
+# Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
+ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Ray, connected to a running cluster, or started with this machine's cores and ended after.
+
+    Where Ray runs in this process already, that is used and left as it is.
+
+    Args:
+        address: host:port of a cluster's head, or ray://host:port; None: start one here.
+
+    Raises:
+        UserError: no cluster answers at the address.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _be_quiet()
+    environment = {"env_vars": ENVIRONMENT}
+    if address is None:
+        ray.init(
+            num_cpus=_cores(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=environment,
+        )
+    else:
+        _check_answers(address)
+        library = str(Path(bertjax.__file__).parent)  # the cluster's machines may have another
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={**environment, "py_modules": [library]},
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(_unreachable(address, error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_answers(address: str) -> None:
+    """Ask before Ray does, which waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        host, port = port, str(_PORT)
+    if not port.isdecimal():
+        raise UserError(f"--ray-address {address} has no port: give host:port, as in 10.0.0.1:6379")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(_unreachable(address, error)) from error
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return (
+        f"no Ray cluster answers at {address} ({reason}): check the address, and that `ray start "
+        "--head` runs there"
+    )
+
+
+def _be_quiet() -> None:
+    """Ray's own lines on what it does would hide ours."""
+    for name, value in {
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+        "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)

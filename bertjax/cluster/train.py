@@ -1,0 +1,254 @@
+"""Fine-tuning on many processes: `bertjax finetune DATA ... --workers N`.
+
+The table is read, tokenized and split by Ray Data, the processes are started, joined and started
+anew by Ray Train, and each takes the step of `training/` on its share of a batch's rows. What a
+step computes does not depend on how many there are: the batches are the same, and so is dropout.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray.train import CheckpointConfig, FailureConfig, RunConfig
+from ray.train.v2.jax import JaxTrainer
+from ray.util.queue import Queue
+
+from bertjax.checkpoints.atomic import new_folder
+from bertjax.checkpoints.folder import read_config
+from bertjax.checkpoints.resolve import resolve
+from bertjax.checkpoints.run_file import RunFile
+from bertjax.cluster.data import Ingested, Reading, ingest, plan_needs
+from bertjax.cluster.failures import told_in_one_line
+from bertjax.cluster.job import Job, deliver
+from bertjax.cluster.resources import check_resources, environment_of, scaling
+from bertjax.cluster.session import ray_session
+from bertjax.cluster.worker import Outcome, work
+from bertjax.data.ladder import fit_ladder
+from bertjax.errors import UserError
+from bertjax.training.progress import Progress
+from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.finetune import FinetuneResult, Say, check_out
+from bertjax.workflows.recipe import max_length, settings, versions
+
+RUN = "training"  # name of Ray Train's folder in the storage
+ROWS = "rows"  # folder of the shards there
+
+
+def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
+    """As `workflows.finetune.finetune`, on `config.cluster.workers` processes.
+
+    Raises:
+        UserError: as there; or the cluster cannot be reached, has too little, or has lost workers
+            more often than `retries`.
+    """
+
+    def say(line: str) -> None:
+        if verbose:
+            print(line, file=sys.stderr)
+
+    config = replace(config, parallel="mesh")
+    config.check()
+    scratch = check_out(config)
+    storage = config.cluster.storage or str(scratch)
+    with ray_session(config.cluster.ray_address), _interruptible(config):
+        check_resources(config.cluster)
+        with told_in_one_line(f"reading {config.data}"):
+            job = _prepare(config, storage, say)
+        with told_in_one_line("training", f"; what was reached is in {storage}: --resume goes on"):
+            return _train(job, storage, say, verbose)
+
+
+@contextmanager
+def _interruptible(config: FinetuneConfig) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise UserError(
+            f"interrupted; {config.out} was not written, but --resume goes on from the last "
+            "snapshot"
+        ) from None
+
+
+def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
+    folder = resolve(config.checkpoint)
+    model = read_config(folder)
+    longest = max_length(config, model)
+    rows = f"{storage}/{ROWS}"
+    if "://" not in storage:
+        Path(rows).mkdir(parents=True, exist_ok=True)
+    found = ingest(
+        Reading(
+            data=config.data,
+            text=config.text,
+            label=config.label,
+            clean=config.clean,
+            tokenizer=str(folder),
+            max_length=longest,
+            folder=rows,
+            vocabulary=model.vocab_size,
+            test_size=config.test_size,
+            validation_size=config.validation_size,
+            seed=config.seed,
+        )
+    )
+    _say_data(say, found, longest)
+    run = RunFile(
+        text=config.text,
+        label=config.label,
+        clean=config.clean,
+        max_length=longest,
+        ladder=fit_ladder(found.lengths, longest, model.hidden_size),
+        settings=settings(config),
+        data=_describe(found, config.data),
+        versions=versions(),
+    )
+    needs = plan_needs(
+        found.train.shards, config.batch_size, config.seed, config.epochs, model.hidden_size
+    )
+    held_out = bool(found.validation.shards or found.test.shards)
+    return Job(
+        config=config,
+        classes=found.classes,
+        vocabulary=found.vocabulary,
+        train=found.train.shards,
+        validation=found.validation.shards,
+        test=found.test.shards,
+        class_counts=found.train.counts,
+        tokens=found.train.tokens,
+        needs=needs,
+        held_out_lengths=found.lengths if held_out else found.lengths[:0],
+        run=run,
+    )
+
+
+def _say_data(say: Say, found: Ingested, longest: int) -> None:
+    train, validation, test = (
+        int(part.counts.sum()) for part in (found.train, found.validation, found.test)
+    )
+    say(
+        f"{found.rows} rows in {len(found.classes)} classes: {train} to train on, "
+        f"{validation} to validate, {test} held out"
+    )
+    if found.dropped:
+        say(f"{found.dropped} rows have no label and were dropped")
+    if found.truncated:
+        say(f"{found.truncated} texts were cut to {longest} tokens")
+
+
+def _describe(found: Ingested, source: str) -> dict[str, Any]:
+    """The facts on the data that a run folder keeps."""
+    return {
+        "source": source,
+        "fingerprint": found.fingerprint,
+        "rows": found.rows,
+        "dropped_without_label": found.dropped,
+        "train_rows": int(found.train.counts.sum()),
+        "validation_rows": int(found.validation.counts.sum()),
+        "test_rows": int(found.test.counts.sum()),
+        "classes": found.class_rows,
+        "train_tokens": found.train.tokens,
+        "truncated": found.truncated,
+    }
+
+
+def _train(job: Job, storage: str, say: Say, verbose: bool) -> FinetuneResult:
+    config, cluster = job.config, job.config.cluster
+    queue = Queue(actor_options={"num_cpus": 0}) if verbose else None
+    trainer = JaxTrainer(
+        work,
+        train_loop_config={
+            "job": job,
+            "queue": queue,
+            "distributed": bool(cluster.worker_gpus or cluster.topology),
+        },
+        scaling_config=scaling(cluster),
+        run_config=RunConfig(
+            name=RUN,
+            storage_path=storage,
+            failure_config=FailureConfig(max_failures=cluster.retries),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": environment_of(cluster)},
+        ),
+    )
+    with _listening(queue, _Console(say)):
+        result = trainer.fit()
+    outcome = result.return_value
+    if isinstance(outcome, UserError):
+        raise outcome
+    assert isinstance(outcome, Outcome)
+    assert result.checkpoint is not None
+    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
+        result.checkpoint.to_directory(scratch)
+    if outcome.stopped:
+        raise UserError(outcome.stopped)
+    _remove(storage)
+    return FinetuneResult(config.out, outcome.scores, outcome.training)
+
+
+class _Console:
+    """Shows what the first worker tells."""
+
+    def __init__(self, say: Say):
+        self.say = say
+        self._progress: Progress | None = None
+
+    def total(self, steps: int) -> None:
+        self.close()
+        self._progress = Progress(steps)
+
+    def start(self, done: int) -> None:
+        self._shown().start(done)
+
+    def step(self, tokens: int, loss: float | None) -> None:
+        self._shown().step(tokens, loss)
+
+    def epoch(self, record: dict[str, float]) -> None:
+        self._shown().epoch(record)
+
+    def close(self) -> None:
+        if self._progress:
+            self._progress.close()
+            self._progress = None
+
+    def _shown(self) -> Progress:
+        assert self._progress is not None
+        return self._progress
+
+
+@contextmanager
+def _listening(queue: Queue | None, console: _Console) -> Iterator[None]:
+    """Show what is told through the queue, in a thread."""
+    if queue is None:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=deliver, args=(queue, console, ended.is_set), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        console.close()
+        queue.shutdown()
+
+
+def _remove(storage: str) -> None:
+    """Delete rows and snapshots of a run that has come to its end."""
+    from pyarrow.fs import FileSystem
+
+    filesystem, path = FileSystem.from_uri(storage)
+    for name in (RUN, ROWS):
+        filesystem.delete_dir(f"{path}/{name}")
+    if not filesystem.get_file_info(_inside(path)):
+        filesystem.delete_dir(path)
+
+
+def _inside(path: str):
+    from pyarrow.fs import FileSelector
+
+    return FileSelector(path)

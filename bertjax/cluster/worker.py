@@ -1,0 +1,226 @@
+"""One of the processes that train a model together; Ray Train calls `work` in each of them."""
+
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import ray.train
+from jax.experimental.multihost_utils import process_allgather
+from ray.train.collective import broadcast_from_rank_zero
+
+from bertjax.checkpoints.folder import Checkpoint, write_checkpoint
+from bertjax.cluster.job import Job, Teller
+from bertjax.cluster.reported import ReportedSnapshots, report
+from bertjax.data.batches import Share
+from bertjax.data.packing import Plan, cheapest_plan
+from bertjax.data.shards import (
+    Shard,
+    count_rows,
+    read_rows,
+    sharded_batches,
+    steps_of_epoch,
+    windows_in_order,
+)
+from bertjax.errors import UserError
+from bertjax.evaluation.scores import classification_scores
+from bertjax.process import return_memory_of_compilation
+from bertjax.training.configs import MeshShape
+from bertjax.training.loop import FitResult
+from bertjax.training.vocabulary import Vocabulary
+from bertjax.workflows.prepare import TokenizedRows
+from bertjax.workflows.recipe import (
+    TrainingData,
+    circumstances,
+    describe_plan,
+    describe_training,
+    devices,
+    load_start,
+    narrow,
+    stopped_message,
+    train,
+)
+from bertjax.workflows.scoring import Score, evaluation_scores, make_score
+
+
+class Outcome(NamedTuple):
+    """What the first process returns."""
+
+    scores: dict[str, Any]
+    training: dict[str, Any]
+    stopped: str  # one line on why training came to no good end
+
+
+def work(settings: dict[str, Any]) -> Outcome | UserError:
+    """Train a job's model with the other workers.
+
+    Args:
+        settings: `job`, a Job; `queue`, for what the driver is told; `distributed`, whether Ray has
+            joined the processes already, as it does on GPUs and TPUs.
+
+    Returns:
+        The outcome, or a mistake of the user's that all processes have met with.
+    """
+    job: Job = settings["job"]
+    return_memory_of_compilation()
+    with _joined(settings["distributed"]):
+        try:
+            return _work(job, _Mate(settings["queue"]))
+        except UserError as error:
+            if jax.process_index():  # the first one alone is heard
+                raise
+            return error
+
+
+class _Mate:
+    """This process, among the others."""
+
+    def __init__(self, queue):
+        self.share = Share(jax.process_index(), jax.process_count())
+        self.first = self.share.index == 0
+        self.listener = Teller(queue) if self.first and queue is not None else None
+
+    def say(self, line: str) -> None:
+        if self.listener:
+            self.listener.say(line)
+
+
+@contextmanager
+def _joined(distributed: bool) -> Iterator[None]:
+    """All processes as one JAX, whose devices are those of all.
+
+    Ray does so on GPUs and TPUs. On CPUs it does not, and each would train alone.
+    """
+    if distributed:
+        yield
+        return
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    address = broadcast_from_rank_zero(_free_address() if rank == 0 else None)
+    jax.config.update("jax_platforms", "cpu")
+    jax.distributed.initialize(address, context.get_world_size(), rank)
+    try:
+        yield
+    finally:
+        if sys.exc_info()[0] is None:  # else the others may never come to the end either
+            jax.distributed.shutdown()
+
+
+def _free_address() -> str:
+    host = ray.util.get_node_ip_address()
+    with socket.socket() as found:
+        found.bind((host, 0))
+        return f"{host}:{found.getsockname()[1]}"
+
+
+def _work(job: Job, mate: _Mate) -> Outcome:
+    config = job.config
+    MeshShape.parse(config.mesh).over(devices(config))
+    checkpoint = load_start(config, job.classes)
+    vocabulary = Vocabulary(job.vocabulary)
+    small = narrow(checkpoint, vocabulary, config)
+    mate.say(f"{config.checkpoint}: {checkpoint.report}")
+    plan = _plan(job, small)
+    mate.say(f"{describe_plan(plan, config)}, {_describe_devices(mate.share.count)}")
+    score = None
+    if len(job.held_out_lengths):
+        own = make_score(small, job.held_out_lengths)
+        score = _shared_score(own, len(job.classes), mate.share)
+    snapshots = ReportedSnapshots(circumstances(config, job.run), config.snapshot_every)
+    pad = small.config.pad_token_id or 0
+    data = TrainingData(
+        plan=plan,
+        class_counts=job.class_counts,
+        batches=lambda epoch: sharded_batches(job.train, plan, config.seed, epoch, pad, mate.share),
+    )
+
+    def evaluate(params) -> dict[str, float]:
+        assert score is not None
+        return evaluation_scores(*score(params, job.validation), job.classes)
+
+    if mate.listener:
+        mate.listener.total(config.epochs * plan.steps)
+    began = time.perf_counter()
+    result = train(
+        config, small, data, evaluate if job.validation else None, snapshots, mate.listener
+    )
+    run = replace(job.run, training=describe_training(result, time.perf_counter() - began))
+    params = vocabulary.widen_params(result.params, checkpoint.params)
+    return _finish(job, replace(checkpoint, params=params, run=run), score, result, mate)
+
+
+def _plan(job: Job, checkpoint: Checkpoint) -> Plan:
+    config, rows = job.config, count_rows(job.train)
+    return cheapest_plan(
+        job.needs,
+        texts=rows,
+        tokens=job.tokens,
+        steps=steps_of_epoch(rows, config.batch_size),
+        batch_size=config.batch_size,
+        hidden_size=checkpoint.config.hidden_size,
+        row_multiple=devices(config) * config.accumulation,
+    )
+
+
+def _describe_devices(workers: int) -> str:
+    kind = jax.devices()[0].device_kind
+    noun = "worker" if workers == 1 else "workers"
+    return f"{workers} {noun} with {jax.local_device_count()} x {kind} each"
+
+
+ShardScore = Callable[[Any, list[Shard]], tuple[np.ndarray, np.ndarray]]
+
+
+def _shared_score(score: Score, classes: int, share: Share) -> ShardScore:
+    """Parameters and shards -> (labels [N], logits [N, C]) of all rows, in their order.
+
+    Each process scores its share of the rows.
+    """
+
+    def shared(params, shards: list[Shard]) -> tuple[np.ndarray, np.ndarray]:
+        labels, logits = [np.zeros(0, np.int32)], [np.zeros((0, classes), np.float32)]
+        for piece in windows_in_order(shards, share):
+            rows = read_rows(shards, [piece])
+            labels.append(rows.labels)
+            logits.append(score(params, TokenizedRows(rows.ids, rows.labels, 0)))
+        return _gathered(np.concatenate(labels)), _gathered(np.concatenate(logits))
+
+    return shared
+
+
+def _gathered(mine: np.ndarray) -> np.ndarray:
+    """The values [N_p, ...] of all processes, one process after the other."""
+    if jax.process_count() == 1:
+        return mine
+    counts = process_allgather(np.array(len(mine)))
+    padded = np.zeros((counts.max(), *mine.shape[1:]), mine.dtype)
+    padded[: len(mine)] = mine
+    found = zip(process_allgather(padded), counts.tolist(), strict=True)
+    return np.concatenate([values[:count] for values, count in found])
+
+
+def _finish(
+    job: Job, trained: Checkpoint, score: ShardScore | None, result: FitResult, mate: _Mate
+) -> Outcome:
+    """Score the test rows, and report the run folder in the place of the last snapshot."""
+    run = trained.run
+    if result.ending == "not finite" and result.best is None:
+        raise UserError(f"{result.message}; nothing was written, since no state was good")
+    if score and job.test:
+        scores = classification_scores(*score(result.params, job.test), trained.labels)
+        run = replace(run, scores=scores)
+    with tempfile.TemporaryDirectory() as folder:
+        if mate.first:
+            write_checkpoint(replace(trained, run=run), Path(folder))
+        report(folder)
+    stopped = ""
+    if result.ending in ("interrupted", "not finite"):
+        stopped = stopped_message(job.config, result)
+    return Outcome(run.scores, run.training, stopped)

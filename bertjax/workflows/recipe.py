@@ -1,0 +1,179 @@
+"""What a fine-tuning does with its data, on one process or many: model, runner, loop, run file."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from platform import python_version
+from typing import Any
+
+import jax
+import numpy as np
+
+from bertjax.checkpoints.folder import Checkpoint, load
+from bertjax.checkpoints.run_file import RunFile
+from bertjax.data.batches import Batch
+from bertjax.data.packing import Plan
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
+from bertjax.models.precision import resolve_precision
+from bertjax.training.configs import MeshShape
+from bertjax.training.loop import FitResult, LoopConfig, fit
+from bertjax.training.losses import classification_loss
+from bertjax.training.optimizer import make_optimizer
+from bertjax.training.parallel import make_runner
+from bertjax.training.progress import Listener
+from bertjax.training.snapshots import Keeper
+from bertjax.training.steps import init_state
+from bertjax.training.vocabulary import Vocabulary
+from bertjax.workflows.configs import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained on; the ids are those of the narrow checkpoint."""
+
+    plan: Plan
+    class_counts: np.ndarray  # rows to train on of each class [C]
+    batches: Callable[[int], Iterator[Batch]]  # of an epoch
+
+
+def load_start(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
+    """The checkpoint to start from, with a head for these classes."""
+    return load(
+        config.checkpoint,
+        "text-classification",
+        classes,
+        problem_type="single_label_classification",
+        seed=config.seed,
+        precision=config.precision,
+        allow=("classifier.*",),
+    )
+
+
+def max_length(config: FinetuneConfig, model: BertConfig) -> int:
+    """The most tokens of a text that are read."""
+    most = model.max_position_embeddings
+    return min(config.max_length or most, most)
+
+
+def narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, config: FinetuneConfig) -> Checkpoint:
+    """The checkpoint with the words of a vocabulary alone, and the model that is trained."""
+    small = vocabulary.narrow_config(checkpoint.config)
+    model = make_model(small, checkpoint.task, config.precision, remat=config.rematerialise)
+    params = vocabulary.narrow_params(checkpoint.params)
+    return replace(checkpoint, config=small, model=model, params=params)
+
+
+def train(
+    config: FinetuneConfig,
+    checkpoint: Checkpoint,
+    data: TrainingData,
+    evaluate: Callable[[Any], dict[str, float]] | None,
+    snapshots: Keeper,
+    progress: Listener | None,
+) -> FitResult:
+    """Train a narrow checkpoint, on as many devices as the settings say."""
+    plan = data.plan
+    optimizer = make_optimizer(config.optimizer, config.epochs * plan.steps)
+    loss = classification_loss(
+        checkpoint.model.apply,
+        class_weights=_class_weights(config, data.class_counts),
+        label_smoothing=config.label_smoothing,
+    )
+    runner = make_runner(
+        config.parallel,
+        loss,
+        optimizer,
+        config.accumulation,
+        config.rematerialise,
+        MeshShape.parse(config.mesh),
+    )
+    return fit(
+        LoopConfig(config.epochs, plan.steps, config.metric, config.patience),
+        runner,
+        init_state(checkpoint.params, optimizer, config.seed),
+        data.batches,
+        evaluate,
+        snapshots,
+        progress,
+    )
+
+
+def devices(config: FinetuneConfig) -> int:
+    """That share the rows of a step."""
+    match config.parallel:
+        case "jit":
+            return 1
+        case "pmap":
+            return jax.local_device_count()
+        case "mesh":
+            return jax.device_count()
+
+
+def describe_plan(plan: Plan, config: FinetuneConfig) -> str:
+    """The line that tells how long and in what shapes a training will run."""
+    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
+    return f"{plan}, {epochs}, {resolve_precision(config.precision)}"
+
+
+def describe_training(result: FitResult, seconds: float) -> dict[str, Any]:
+    """What `bertjax.json` keeps of a training."""
+    return {
+        "epochs": len(result.history),
+        "steps": result.steps,
+        "seconds": round(seconds, 3),
+        "ending": result.ending,
+        "best_epoch": result.best_epoch,
+        "input_wait_share": round(result.input_wait_share, 4),
+        "history": result.history,
+    }
+
+
+def stopped_message(config: FinetuneConfig, result: FitResult) -> str:
+    """The line for a training that came to no good end, but left a state."""
+    if result.best is None:
+        kept = "the state reached"
+    else:
+        kept = (
+            f"the best state so far ({config.metric} {result.best:.4f}, epoch {result.best_epoch})"
+        )
+    onward = "; go on with --resume" if result.ending == "interrupted" else ""
+    return f"{result.message}; {kept} is in {config.out}{onward}"
+
+
+def settings(config: FinetuneConfig) -> dict[str, Any]:
+    """Every setting that may change the result, as JSON has it."""
+    values = asdict(config)
+    for name in ("out", "resume", "overwrite", "snapshot_every", "cluster"):
+        del values[name]
+    return json.loads(json.dumps(values))
+
+
+def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
+    """All that decides the bits of a run: a resumed one must have the same."""
+    return {
+        **run.settings,
+        "data": run.data["fingerprint"],
+        "precision": resolve_precision(config.precision),
+        "devices": devices(config),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide the numbers."""
+    names = ("bertjax", "jax", "jaxlib", "dm-haiku", "optax", "numpy", "transformers")
+    found = {"python": python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a source tree
+            continue
+    return found
+
+
+def _class_weights(config: FinetuneConfig, counts: np.ndarray) -> np.ndarray | None:
+    """C weights, mean 1 over the rows: N / (C x rows of the class)."""
+    if config.class_weights == "none":
+        return None
+    return counts.sum() / (len(counts) * counts)
