@@ -60,6 +60,7 @@ class Reading:
     max_length: int  # tokens
     folder: str  # for the shards
     vocabulary: int  # token ids that there are
+    pad_token_id: int
     test_size: float
     validation_size: float
     seed: int
@@ -240,7 +241,9 @@ def _tokenize_block(frame: "pd.DataFrame", reading: Reading) -> Survey:
 
 def _empty_survey(reading: Reading) -> Survey:
     lengths = np.zeros(reading.max_length + 1, np.int64)
-    return Survey([], [], [], lengths, np.zeros(reading.vocabulary, bool), 0, 0, [])
+    used = np.zeros(reading.vocabulary, bool)
+    used[reading.pad_token_id] = True
+    return Survey([], [], [], lengths, used, 0, 0, [])
 
 
 @cache

@@ -53,11 +53,8 @@ class Teller:
     def say(self, line: str) -> None:
         self._tell("say", line)
 
-    def total(self, steps: int) -> None:
-        self._tell("total", steps)
-
-    def start(self, done: int) -> None:
-        self._tell("start", done)
+    def start(self, done: int, total: int) -> None:
+        self._tell("start", done, total)
 
     def step(self, tokens: int, loss: float | None) -> None:
         self._untold.append(Message("step", (tokens, loss)))

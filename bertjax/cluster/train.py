@@ -90,6 +90,7 @@ def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
             max_length=longest,
             folder=rows,
             vocabulary=model.vocab_size,
+            pad_token_id=model.pad_token_id or 0,
             test_size=config.test_size,
             validation_size=config.validation_size,
             seed=config.seed,
@@ -189,34 +190,12 @@ def _train(job: Job, storage: str, say: Say, verbose: bool) -> FinetuneResult:
     return FinetuneResult(config.out, outcome.scores, outcome.training)
 
 
-class _Console:
+class _Console(Progress):
     """Shows what the first worker tells."""
 
     def __init__(self, say: Say):
+        super().__init__()
         self.say = say
-        self._progress: Progress | None = None
-
-    def total(self, steps: int) -> None:
-        self.close()
-        self._progress = Progress(steps)
-
-    def start(self, done: int) -> None:
-        self._shown().start(done)
-
-    def step(self, tokens: int, loss: float | None) -> None:
-        self._shown().step(tokens, loss)
-
-    def epoch(self, record: dict[str, float]) -> None:
-        self._shown().epoch(record)
-
-    def close(self) -> None:
-        if self._progress:
-            self._progress.close()
-            self._progress = None
-
-    def _shown(self) -> Progress:
-        assert self._progress is not None
-        return self._progress
 
 
 @contextmanager

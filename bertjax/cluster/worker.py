@@ -145,8 +145,6 @@ def _work(job: Job, mate: _Mate) -> Outcome:
         assert score is not None
         return evaluation_scores(*score(params, job.validation), job.classes)
 
-    if mate.listener:
-        mate.listener.total(config.epochs * plan.steps)
     began = time.perf_counter()
     result = train(
         config, small, data, evaluate if job.validation else None, snapshots, mate.listener

@@ -139,7 +139,7 @@ class _Loop:
             self.state, self.best_params = self.runner.place(snapshot.state), snapshot.best_params
             self.position = Position(**snapshot.position)
         if self.progress:
-            self.progress.start(self._steps_done())
+            self.progress.start(self._steps_done(), self.config.epochs * self.config.steps)
 
     def run(self, batches, interrupted: Callable[[], bool]) -> tuple[Ending, str]:
         position = self.position

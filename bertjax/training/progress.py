@@ -10,8 +10,8 @@ from tqdm import tqdm
 class Listener(Protocol):
     """What the loop tells of a training."""
 
-    def start(self, done: int) -> None:
-        """So many steps are done already."""
+    def start(self, done: int, total: int) -> None:
+        """Of all steps of the run, so many are done already."""
         ...
 
     def step(self, tokens: int, loss: float | None) -> None:
@@ -24,21 +24,18 @@ class Listener(Protocol):
 
 
 class Progress:
-    """A bar on standard error that counts steps; a line an epoch stays above it.
+    """A bar on standard error that counts steps; a line an epoch stays above it."""
 
-    Args:
-        total: steps of the whole run.
-    """
-
-    def __init__(self, total: int):
-        self.total = total
+    def __init__(self):
         self._bar: tqdm | None = None
         self._tokens = 0
         self._since = 0.0
 
-    def start(self, done: int) -> None:
+    def start(self, done: int, total: int) -> None:
         """Show the bar, with the steps that a resumed run has done already."""
-        self._bar = tqdm(total=self.total, initial=done, desc="training", unit="step")
+        self.close()
+        self._tokens, self._since = 0, 0.0
+        self._bar = tqdm(total=total, initial=done, desc="training", unit="step")
 
     def step(self, tokens: int, loss: float | None) -> None:
         """Count a step of so many real tokens; `loss` where it is known."""
@@ -63,3 +60,4 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+            self._bar = None

@@ -20,7 +20,7 @@ from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
-from bertjax.training.progress import Progress
+from bertjax.training.progress import Listener, Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
@@ -59,10 +59,13 @@ class FinetuneResult:
     training: dict[str, Any]  # epochs, steps, seconds, history
 
 
-def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
+def finetune(
+    config: FinetuneConfig, verbose: bool = True, listener: Listener | None = None
+) -> FinetuneResult:
     """Fine-tune, evaluate on the held-out rows, and write the run folder.
 
-    The folder appears whole or not at all. `verbose` shows what happens on standard error.
+    The folder appears whole or not at all. `verbose` shows what happens on standard error, steps
+    and epochs in a progress bar unless a `listener` is told of them instead.
 
     Raises:
         UserError: the input cannot be used; or training was interrupted or lost its numbers, and
@@ -105,7 +108,12 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
     if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
         score = make_score(small, held_out)
     began = time.perf_counter()
-    result = _train(config, small, rows, score, snapshots, say, verbose)
+    bar = Progress() if verbose and listener is None else None
+    try:
+        result = _train(config, small, rows, score, snapshots, say, listener or bar)
+    finally:
+        if bar:
+            bar.close()
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
@@ -189,7 +197,7 @@ def _train(
     score: Score | None,
     snapshots: Snapshots,
     say: Say,
-    verbose: bool,
+    listener: Listener | None,
 ) -> FitResult:
     part = rows.train
     plan = plan_packing(
@@ -210,12 +218,7 @@ def _train(
     evaluate = None
     if score and rows.validation.ids:
         evaluate = make_evaluate(checkpoint, rows.validation, score)
-    progress = Progress(config.epochs * plan.steps) if verbose else None
-    try:
-        return train(config, checkpoint, data, evaluate, snapshots, progress)
-    finally:
-        if progress:
-            progress.close()
+    return train(config, checkpoint, data, evaluate, snapshots, listener)
 
 
 def _finish(

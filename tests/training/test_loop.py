@@ -383,7 +383,7 @@ def test_the_metrics_of_evaluate_may_be_arrays():
 
 
 def test_progress_shows_the_loss_at_each_look_and_a_line_an_epoch(capsys):
-    progress = Progress(2 * STEPS)
+    progress = Progress()
     runner = counting_runner(losses=range(2 * STEPS))
     config = LoopConfig(2, STEPS, "f1", log_every=2)
     fit(config, runner, state(), batches, scripted("f1", [0.5, 0.25]), progress=progress)

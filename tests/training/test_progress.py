@@ -21,8 +21,8 @@ def last_bar(capsys) -> str:
 
 
 def test_the_bar_counts_steps_and_shows_loss_and_rate(capsys, seconds):
-    bar = Progress(total=4)
-    bar.start(done=0)
+    bar = Progress()
+    bar.start(done=0, total=4)
     bar.step(tokens=5000, loss=None)  # compiles, so the rate begins after it
     seconds[0] += 2
     bar.step(tokens=1000, loss=None)
@@ -35,8 +35,8 @@ def test_the_bar_counts_steps_and_shows_loss_and_rate(capsys, seconds):
 
 
 def test_the_loss_shown_is_the_last_that_was_known(capsys, seconds):
-    bar = Progress(total=3)
-    bar.start(done=0)
+    bar = Progress()
+    bar.start(done=0, total=3)
     bar.step(10, 0.5)
     seconds[0] += 1
     bar.step(10, None)
@@ -45,8 +45,8 @@ def test_the_loss_shown_is_the_last_that_was_known(capsys, seconds):
 
 
 def test_a_resumed_run_starts_where_it_was(capsys):
-    bar = Progress(total=10)
-    bar.start(done=6)
+    bar = Progress()
+    bar.start(done=6, total=10)
     bar.step(10, None)
     bar.close()
     shown = last_bar(capsys)
@@ -55,8 +55,8 @@ def test_a_resumed_run_starts_where_it_was(capsys):
 
 
 def test_an_epoch_leaves_a_line_of_its_figures(capsys):
-    bar = Progress(total=2)
-    bar.start(done=0)
+    bar = Progress()
+    bar.start(done=0, total=2)
     bar.epoch({"epoch": 2, "train_loss": 0.25, "weighted_f1": 0.9})
     bar.close()
     lines = re.split(r"[\r\n]+", capsys.readouterr().err)
@@ -64,5 +64,5 @@ def test_an_epoch_leaves_a_line_of_its_figures(capsys):
 
 
 def test_a_bar_that_never_started_can_be_closed(capsys):
-    Progress(total=2).close()
+    Progress().close()
     assert capsys.readouterr() == ("", "")
