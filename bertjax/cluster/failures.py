@@ -25,10 +25,13 @@ def told_in_one_line(what: str, kept: str = "") -> Iterator[None]:
 
 def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
     """See `told_in_one_line`."""
+    from ray.exceptions import RayError
+
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, UserError):
-            return UserError(f"{cause}{kept}")
+        if isinstance(cause, UserError) and not isinstance(cause, RayError):  # Ray's are both
+            line = str(cause).splitlines()[0]  # Ray adds others
+            return UserError(f"{line}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(
             f"{what} ran out of memory: use fewer --workers, a smaller --batch-size or "

@@ -6,6 +6,7 @@ as s3://bucket/folder.
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from ray.data import Dataset, from_pandas, read_datasource, read_parquet
 from ray.data.datasource import FileBasedDatasource
 
-from bertjax.data.formats import READERS, STREAMS, stream_file
+from bertjax.data.formats import READERS, stream_file
 from bertjax.data.labels import quoted
 from bertjax.data.sources import check_columns, read_frame
 from bertjax.errors import UserError
@@ -37,7 +38,7 @@ class _Frames(FileBasedDatasource):
         self.columns = list(columns)
 
     def _read_stream(self, f: Any, path: str) -> Iterator["pd.DataFrame"]:
-        for frame in _frames(f, self.suffix, path, FRAME):
+        for frame in stream_file(io.BufferedReader(f), self.suffix, path, FRAME):
             yield _only(frame, self.columns, self.suffix, path)
 
 
@@ -57,12 +58,23 @@ def stream_table(data: str, columns: Sequence[str]) -> Dataset:
     suffix = _suffix_of(files, data)
     _check_first(files[0], suffix, columns)
     if suffix == ".parquet":
-        return read_parquet(
-            files, columns=columns, override_num_blocks=len(files), num_cpus=READING
-        )
+        return _read_parquet(files).select_columns(columns)
     return read_datasource(
         _Frames(files, suffix, columns), override_num_blocks=len(files), num_cpus=READING
     )
+
+
+def _read_parquet(files: list[str]) -> Dataset:
+    try:
+        return read_parquet(files, override_num_blocks=len(files), num_cpus=READING)
+    except (OSError, ValueError) as error:  # of a file that Ray looks into at once
+        for path in files:
+            if urlsplit(path).scheme not in REMOTE:
+                _check_parquet(path)
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"a file beside {files[0]} is not a well-formed .parquet: {reason}"
+        ) from error
 
 
 def list_files(data: str) -> list[str] | None:
@@ -109,7 +121,8 @@ def _list_remote(data: str) -> list[str]:
 def _suffix_of(files: list[str], data: str) -> str:
     suffixes = {Path(urlsplit(file).path).suffix.lower() for file in files}
     if len(suffixes) > 1:
-        raise UserError(f"the folder {data} holds files of several kinds ({quoted(suffixes)})")
+        kinds = quoted(sorted(suffixes))
+        raise UserError(f"the folder {data} holds files of several kinds ({kinds}): give one")
     suffix = suffixes.pop()
     if suffix not in READERS:
         raise UserError(f"cannot read {data!r}: expected {', '.join(READERS)}; found {suffix!r}")
@@ -120,29 +133,25 @@ def _check_first(path: str, suffix: str, columns: Sequence[str]) -> None:
     """Tell of a wrong column at once, and not when the stream has come to it."""
     if urlsplit(path).scheme in REMOTE:
         return
-    with open(path, "rb") as file:
-        if suffix == ".parquet":
-            frame = _parquet_columns(file, path)
-        else:
-            frame = next(_frames(file, suffix, path, 1), None)
-            if frame is None:
-                raise UserError(f"{path} has no rows; nothing to read")
+    if suffix == ".parquet":
+        frame = _check_parquet(path)
+    else:
+        with open(path, "rb") as file, closing(stream_file(file, suffix, path, 1)) as frames:
+            frame = next(frames, None)
+        if frame is None or frame.empty:
+            raise UserError(f"{path} has no rows; nothing to read")
     check_columns(frame, columns, path)
 
 
-def _parquet_columns(file: Any, path: str) -> "pd.DataFrame":
+def _check_parquet(path: str) -> "pd.DataFrame":
+    """The columns of a file, without rows."""
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(file).empty_table().to_pandas()
+        return pq.read_schema(path).empty_table().to_pandas()
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a well-formed .parquet: {reason}") from error
-
-
-def _frames(file: Any, suffix: str, name: str, rows: int) -> Iterator["pd.DataFrame"]:
-    assert suffix in STREAMS
-    return stream_file(io.BufferedReader(file), suffix, name, rows)
 
 
 def _only(frame: "pd.DataFrame", columns: list[str], suffix: str, path: str) -> "pd.DataFrame":

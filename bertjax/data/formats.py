@@ -2,8 +2,9 @@
 
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -32,7 +33,7 @@ def read_file(file: IO[bytes], suffix: str, name: str) -> "pd.DataFrame":
     return frame
 
 
-def stream_file(file: IO[bytes], suffix: str, name: str, rows: int) -> "Iterator[pd.DataFrame]":
+def stream_file(file: IO[bytes], suffix: str, name: str, rows: int) -> "Generator[pd.DataFrame]":
     """The table in an open file, in frames of at most so many rows; for the formats of `STREAMS`.
 
     Raises:
@@ -57,23 +58,23 @@ def _csv_frames(
     """Every cell as text, so that "NA", "null" and "007" stay what they are; only "" is missing."""
     import pandas as pd
 
-    read = partial(
-        pd.read_csv,
+    with pd.read_csv(
         file,
         sep=separator,
         dtype=str,
         keep_default_na=False,
         na_values=[""],
         encoding="utf-8-sig",
-    )
-    for frame in read(chunksize=rows) if rows else [read()]:
-        # pandas turns the surplus of rows longer than the header into an index, silently.
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise ValueError(
-                f"its rows have more fields than its header, which names {len(frame.columns)}; "
-                "quote the fields that contain the separator"
-            )
-        yield frame
+        chunksize=rows or sys.maxsize,
+    ) as frames:
+        for frame in frames:
+            # pandas turns the surplus of rows longer than the header into an index, silently.
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise ValueError(
+                    "its rows have more fields than its header, which names "
+                    f"{len(frame.columns)}; quote the fields that contain the separator"
+                )
+            yield frame
 
 
 def _jsonl_frames(file: IO[bytes], rows: int | None) -> "Iterator[pd.DataFrame]":

@@ -3,7 +3,7 @@ import io
 import pandas as pd
 import pytest
 
-from bertjax.data.formats import read_file
+from bertjax.data.formats import READERS, STREAMS, read_file, stream_file
 from bertjax.errors import UserError
 
 
@@ -92,3 +92,37 @@ def test_a_malformed_file_is_an_error_that_says_what_is_wrong(content, suffix, r
     text = message(content, suffix)
     assert f"is not a well-formed {suffix}" in text
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        ('text,n\na,1\n,2\nNA,3\n"x\ny",4\ne,5\n', ".csv"),
+        ("text\tn\na\t1\nb\t2\nc\t3\n", ".tsv"),
+        ('{"text": "a", "n": 1}\n\n{"text": "b"}\n{"n": 3, "text": null}\n', ".jsonl"),
+    ],
+)
+def test_a_stream_holds_the_rows_of_the_table_in_frames(content, suffix):
+    whole = read(content, suffix)
+    frames = list(stream_file(io.BytesIO(content.encode()), suffix, "name", rows=2))
+    assert [len(frame) for frame in frames] == [2] * (len(whole) // 2) + [1] * (len(whole) % 2)
+    joined = pd.concat(frames, ignore_index=True)
+    pd.testing.assert_frame_equal(joined, whole)
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix", "reason"),
+    [
+        ("a,b\n1,2\n3,4\n5,6,7\n", ".csv", "Expected 2 fields in line 4, saw 3"),
+        ("a,b\n1,2,3\n", ".csv", "its rows have more fields than its header"),
+        ('{"a": 1}\n{"a": 2}\n{"a"\n', ".jsonl", "line 3"),
+    ],
+)
+def test_what_is_wrong_in_a_stream_shows_where_it_is_reached(content, suffix, reason):
+    frames = stream_file(io.BytesIO(content.encode()), suffix, "big", rows=1)
+    with pytest.raises(UserError, match=f"big is not a well-formed {suffix}: .*{reason}"):
+        list(frames)
+
+
+def test_all_formats_but_parquet_can_be_streamed():
+    assert STREAMS.keys() == READERS.keys() - {".parquet"}
