@@ -30,8 +30,7 @@ def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, UserError) and not isinstance(cause, RayError):  # Ray's are both
-            line = str(cause).splitlines()[0]  # Ray adds others
-            return UserError(f"{line}{kept}")
+            return UserError(str(cause).splitlines()[0])  # Ray adds lines
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(
             f"{what} ran out of memory: use fewer --workers, a smaller --batch-size or "

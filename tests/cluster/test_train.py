@@ -1,0 +1,142 @@
+"""Training on many processes: what one process makes of a table, whatever happens on the way."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from bertjax.cluster.train import finetune
+from bertjax.errors import UserError
+from bertjax.training.configs import OptimizerConfig
+from bertjax.workflows import finetune as alone
+from bertjax.workflows.configs import ClusterConfig, FinetuneConfig
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+
+@pytest.fixture(scope="module")
+def config(tiny_folder, table_file):
+    """Three epochs of six steps; the path of the run folder is still to be given."""
+    return FinetuneConfig(
+        data=str(table_file),
+        text=("title", "description"),
+        label="tag",
+        checkpoint=str(tiny_folder),
+        out=Path("nowhere"),
+        epochs=3,
+        batch_size=7,
+        validation_size=0.2,
+        precision="float32",
+        optimizer=OptimizerConfig(learning_rate=5e-3),
+        snapshot_every=2,
+        cluster=ClusterConfig(workers=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def two_workers(config, tmp_path_factory):
+    """(result, the run folder) of an undisturbed training."""
+    out = tmp_path_factory.mktemp("two") / "run"
+    return finetune(replace(config, out=out), verbose=False), out
+
+
+def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path):
+    result, folder = two_workers
+    one = alone.finetune(replace(config, out=tmp_path / "one", cluster=ClusterConfig()), False)
+    assert result.scores == one.scores
+    assert result.scores["accuracy"] > 0.6
+    assert len(result.training["history"]) == 3
+    for found, expected in zip(result.training["history"], one.training["history"], strict=True):
+        assert found == pytest.approx(expected, rel=1e-3)
+    values, expected = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "one"))
+    assert values.keys() == expected.keys()
+    for name in values:
+        if not name.endswith("key.bias"):  # of no effect: its gradient is rounding alone
+            np.testing.assert_allclose(values[name], expected[name], atol=1e-3, err_msg=name)
+    here, there = (json.loads((f / "bertjax.json").read_text()) for f in (folder, tmp_path / "one"))
+    for name in ("text", "label", "clean", "max_length", "ladder", "scores"):
+        assert here[name] == there[name]
+    assert {**here["settings"], "parallel": "jit"} == there["settings"]
+    assert here["data"]["fingerprint"] == there["data"]["fingerprint"]
+
+
+def test_nothing_is_left_beside_the_run_folder(two_workers):
+    _, folder = two_workers
+    assert [file.name for file in folder.parent.iterdir()] == ["run"]
+
+
+def workers() -> list[int]:
+    """The processes that train."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_text()
+        except OSError:  # it has ended
+            continue
+        if title.startswith("ray::RayTrainWorker"):
+            found.append(int(process.name))
+    return found
+
+
+def kill_a_worker(storage: Path, killed: list[int]) -> None:
+    """After the first snapshot, before the training ends."""
+    while not list(storage.glob("training/checkpoint_*/state.msgpack")):
+        time.sleep(0.02)
+    killed += workers()[-1:]
+    os.kill(killed[0], signal.SIGKILL)
+
+
+def test_a_killed_worker_costs_the_steps_since_the_last_snapshot_and_no_bit(
+    config, two_workers, tmp_path, capfd
+):
+    out, killed = tmp_path / "run", []
+    watch = threading.Thread(
+        target=kill_a_worker, args=(out.with_name("run.snapshots"), killed), daemon=True
+    )
+    watch.start()
+    result = finetune(replace(config, out=out), verbose=True)
+    watch.join()
+    assert len(killed) == 1
+    # The bar has begun twice, the second time after the snapshot.
+    begun = re.findall(r"\| (\d+)/18 \[00:00<\?", shown := capfd.readouterr().err)
+    assert begun[0] == "0", shown
+    assert any(int(step) >= 2 for step in begun[1:]), shown
+    values, expected = (load_file(f / "model.safetensors") for f in (out, two_workers[1]))
+    for name in values:
+        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert result.training["history"] == two_workers[0].training["history"]
+    assert result.scores == two_workers[0].scores
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ({"workers": 99}, "--workers 99 needs as many cores, and the cluster has"),
+        ({"workers": 2, "worker_gpus": 1}, "the GPUs of the cluster's machines are: 0"),
+        (
+            {"workers": 1, "topology": "4x4", "accelerator": "TPU-V6E"},
+            "--topology needs TPUs, and the cluster has none",
+        ),
+    ],
+)
+def test_what_the_cluster_has_not_is_refused(cluster, message, config, tmp_path):
+    with pytest.raises(UserError, match=message):
+        finetune(
+            replace(config, out=tmp_path / "run", cluster=ClusterConfig(**cluster)), verbose=False
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_that_a_worker_finds_is_told_in_one_line(config, tmp_path):
+    wrong = replace(config, out=tmp_path / "run", mesh="data=3", parallel="mesh")
+    with pytest.raises(UserError, match=r"--mesh needs a multiple of 3 devices, found 2$") as error:
+        finetune(wrong, verbose=False)
+    assert "\n" not in str(error.value)
