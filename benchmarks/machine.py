@@ -27,6 +27,7 @@ PACKAGES = (
     "openvino",
     "keras",
     "keras-hub",
+    "ray",
 )
 
 

@@ -17,9 +17,9 @@ PLACES = ("data", "checkpoint")  # paths on this machine, which say nothing else
 class ClockedProgress(Progress):
     """The bar of the training, which is told of all that the clock is to know."""
 
-    def start(self, done: int) -> None:
+    def start(self, done: int, total: int) -> None:
         CLOCK.start()
-        super().start(done)
+        super().start(done, total)
 
     def step(self, tokens: int, loss: float | None) -> None:
         CLOCK.step()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray.data import DataContext, Dataset, from_items
 
+from bertjax.checkpoints.resolve import resolve
 from bertjax.cluster.sources import stream_table
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.labels import classes_of, encode_labels
@@ -41,6 +42,7 @@ from bertjax.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedTokenizerFast
 
 BLOCK = 8 * 2**20  # bytes of text that a task tokenizes at once
 PARTS = Parts._fields
@@ -56,7 +58,7 @@ class Reading:
     text: tuple[str, ...]  # columns
     label: str  # column
     clean: bool
-    tokenizer: str  # folder
+    checkpoint: str  # whose tokenizer is taken; by name, for each machine has it elsewhere
     max_length: int  # tokens
     folder: str  # for the shards
     vocabulary: int  # token ids that there are
@@ -224,7 +226,7 @@ def _tokenize_block(frame: "pd.DataFrame", reading: Reading) -> Survey:
         return result
     digest = fingerprint(texts, labels)
     tokens = tokenize(
-        _tokenizer(reading.tokenizer),
+        _tokenizer(reading.checkpoint),
         clean_texts(texts) if reading.clean else texts,
         reading.max_length,
     )
@@ -247,8 +249,8 @@ def _empty_survey(reading: Reading) -> Survey:
 
 
 @cache
-def _tokenizer(folder: str):
-    return load_tokenizer(folder)
+def _tokenizer(checkpoint: str) -> "PreTrainedTokenizerFast":
+    return load_tokenizer(resolve(checkpoint))
 
 
 def _unique() -> str:

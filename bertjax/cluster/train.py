@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, RunConfig
@@ -29,7 +30,7 @@ from bertjax.cluster.session import ray_session
 from bertjax.cluster.worker import Outcome, work
 from bertjax.data.ladder import fit_ladder
 from bertjax.errors import UserError
-from bertjax.training.progress import Progress
+from bertjax.training.progress import Listener, Progress
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import FinetuneResult, Say, check_out
 from bertjax.workflows.recipe import max_length, settings, versions
@@ -38,7 +39,9 @@ RUN = "training"  # name of Ray Train's folder in the storage
 ROWS = "rows"  # folder of the shards there
 
 
-def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
+def finetune(
+    config: FinetuneConfig, verbose: bool = True, listener: Listener | None = None
+) -> FinetuneResult:
     """As `workflows.finetune.finetune`, on `config.cluster.workers` processes.
 
     Raises:
@@ -58,8 +61,9 @@ def finetune(config: FinetuneConfig, verbose: bool = True) -> FinetuneResult:
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
             job = _prepare(config, storage, say)
-        with told_in_one_line("training", f"; what was reached is in {storage}: --resume goes on"):
-            return _train(job, storage, say, verbose)
+        onward = f"; what was reached is in {storage}: --resume goes on"
+        with told_in_one_line("training", onward), _console(say, verbose, listener) as queue:
+            return _train(job, storage, queue)
 
 
 @contextmanager
@@ -74,8 +78,7 @@ def _interruptible(config: FinetuneConfig) -> Iterator[None]:
 
 
 def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
-    folder = resolve(config.checkpoint)
-    model = read_config(folder)
+    model = read_config(resolve(config.checkpoint))
     longest = max_length(config, model)
     rows = f"{storage}/{ROWS}"
     if "://" not in storage:
@@ -86,7 +89,7 @@ def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
             text=config.text,
             label=config.label,
             clean=config.clean,
-            tokenizer=str(folder),
+            checkpoint=config.checkpoint,
             max_length=longest,
             folder=rows,
             vocabulary=model.vocab_size,
@@ -156,9 +159,8 @@ def _describe(found: Ingested, source: str) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, storage: str, say: Say, verbose: bool) -> FinetuneResult:
+def _train(job: Job, storage: str, queue: Queue | None) -> FinetuneResult:
     config, cluster = job.config, job.config.cluster
-    queue = Queue(actor_options={"num_cpus": 0}) if verbose else None
     trainer = JaxTrainer(
         work,
         train_loop_config={
@@ -175,8 +177,7 @@ def _train(job: Job, storage: str, say: Say, verbose: bool) -> FinetuneResult:
             worker_runtime_env={"env_vars": environment_of(cluster)},
         ),
     )
-    with _listening(queue, _Console(say)):
-        result = trainer.fit()
+    result = trainer.fit()
     outcome = result.return_value
     if isinstance(outcome, UserError):
         raise outcome
@@ -190,44 +191,34 @@ def _train(job: Job, storage: str, say: Say, verbose: bool) -> FinetuneResult:
     return FinetuneResult(config.out, outcome.scores, outcome.training)
 
 
-class _Console(Progress):
-    """Shows what the first worker tells."""
-
-    def __init__(self, say: Say):
-        super().__init__()
-        self.say = say
-
-
 @contextmanager
-def _listening(queue: Queue | None, console: _Console) -> Iterator[None]:
-    """Show what is told through the queue, in a thread."""
-    if queue is None:
-        yield
+def _console(say: Say, verbose: bool, listener: Listener | None) -> Iterator[Queue | None]:
+    """A queue through which the first worker tells; what it tells is shown by a thread."""
+    if not verbose and listener is None:
+        yield None
         return
+    bar = Progress()
+    told = listener or bar
+    methods = SimpleNamespace(say=say, start=told.start, step=told.step, epoch=told.epoch)
+    queue = Queue(actor_options={"num_cpus": 0})
     ended = threading.Event()
-    thread = threading.Thread(target=deliver, args=(queue, console, ended.is_set), daemon=True)
+    thread = threading.Thread(target=deliver, args=(queue, methods, ended.is_set), daemon=True)
     thread.start()
     try:
-        yield
+        yield queue
     finally:
         ended.set()
         thread.join()
-        console.close()
+        bar.close()
         queue.shutdown()
 
 
 def _remove(storage: str) -> None:
     """Delete rows and snapshots of a run that has come to its end."""
-    from pyarrow.fs import FileSystem
+    from pyarrow.fs import FileSelector, FileSystem
 
     filesystem, path = FileSystem.from_uri(storage)
     for name in (RUN, ROWS):
         filesystem.delete_dir(f"{path}/{name}")
-    if not filesystem.get_file_info(_inside(path)):
+    if not filesystem.get_file_info(FileSelector(path)):
         filesystem.delete_dir(path)
-
-
-def _inside(path: str):
-    from pyarrow.fs import FileSelector
-
-    return FileSelector(path)

@@ -68,14 +68,24 @@ def work(settings: dict[str, Any]) -> Outcome | UserError:
     Returns:
         The outcome, or a mistake of the user's that all processes have met with.
     """
-    job: Job = settings["job"]
     return_memory_of_compilation()
     with _joined(settings["distributed"]):
+        mate = _Mate(settings["queue"])
+        start, mistake = None, None
         try:
-            return _work(job, _Mate(settings["queue"]))
+            start = _start(settings["job"], mate)
         except UserError as error:
-            if jax.process_index():  # the first one alone is heard
-                raise
+            mistake = error
+        # The first one alone is heard by the driver. What all have met with, all end with; what
+        # this one has met with, where a checkpoint is missing on its machine, ends the training.
+        if heard := broadcast_from_rank_zero(mistake if mate.first else None):
+            return heard
+        if mistake:
+            raise mistake
+        assert start is not None
+        try:
+            return _train(start, mate)
+        except UserError as error:
             return error
 
 
@@ -120,38 +130,53 @@ def _free_address() -> str:
         return f"{host}:{found.getsockname()[1]}"
 
 
-def _work(job: Job, mate: _Mate) -> Outcome:
+class _Start(NamedTuple):
+    """All that a training begins with."""
+
+    job: Job
+    checkpoint: Checkpoint  # with all words
+    small: Checkpoint  # with those of the vocabulary
+    plan: Plan
+
+
+def _start(job: Job, mate: _Mate) -> _Start:
     config = job.config
     MeshShape.parse(config.mesh).over(devices(config))
     checkpoint = load_start(config, job.classes)
-    vocabulary = Vocabulary(job.vocabulary)
-    small = narrow(checkpoint, vocabulary, config)
+    small = narrow(checkpoint, Vocabulary(job.vocabulary), config)
     mate.say(f"{config.checkpoint}: {checkpoint.report}")
     plan = _plan(job, small)
     mate.say(f"{describe_plan(plan, config)}, {_describe_devices(mate.share.count)}")
+    return _Start(job, checkpoint, small, plan)
+
+
+def _train(start: _Start, mate: _Mate) -> Outcome:
+    job, small, plan = start.job, start.small, start.plan
+    config = job.config
     score = None
     if len(job.held_out_lengths):
         own = make_score(small, job.held_out_lengths)
         score = _shared_score(own, len(job.classes), mate.share)
-    snapshots = ReportedSnapshots(circumstances(config, job.run), config.snapshot_every)
+
+    def evaluate(params) -> dict[str, float]:
+        assert score is not None
+        return evaluation_scores(*score(params, job.validation), job.classes)
+
     pad = small.config.pad_token_id or 0
     data = TrainingData(
         plan=plan,
         class_counts=job.class_counts,
         batches=lambda epoch: sharded_batches(job.train, plan, config.seed, epoch, pad, mate.share),
     )
-
-    def evaluate(params) -> dict[str, float]:
-        assert score is not None
-        return evaluation_scores(*score(params, job.validation), job.classes)
-
+    snapshots = ReportedSnapshots(circumstances(config, job.run), config.snapshot_every)
     began = time.perf_counter()
     result = train(
         config, small, data, evaluate if job.validation else None, snapshots, mate.listener
     )
     run = replace(job.run, training=describe_training(result, time.perf_counter() - began))
-    params = vocabulary.widen_params(result.params, checkpoint.params)
-    return _finish(job, replace(checkpoint, params=params, run=run), score, result, mate)
+    params = Vocabulary(job.vocabulary).widen_params(result.params, start.checkpoint.params)
+    trained = replace(start.checkpoint, params=params, run=run)
+    return _finish(job, trained, score, result, mate)
 
 
 def _plan(job: Job, checkpoint: Checkpoint) -> Plan:

@@ -27,7 +27,7 @@ def reading(tmp_path, packaged_folder):
             "text": ("title", "description"),
             "label": "tag",
             "clean": False,
-            "tokenizer": str(packaged_folder),
+            "checkpoint": str(packaged_folder),
             "max_length": 7,
             "folder": str(tmp_path / "rows"),
             "vocabulary": 30522,

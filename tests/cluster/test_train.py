@@ -87,8 +87,8 @@ def workers() -> list[int]:
 
 
 def kill_a_worker(storage: Path, killed: list[int]) -> None:
-    """After the first snapshot, before the training ends."""
-    while not list(storage.glob("training/checkpoint_*/state.msgpack")):
+    """Once Ray Train knows of the first snapshot."""
+    while not (storage / "training" / "checkpoint_manager_snapshot.json").exists():
         time.sleep(0.02)
     killed += workers()[-1:]
     os.kill(killed[0], signal.SIGKILL)

@@ -1,0 +1,175 @@
+"""What do more processes bring, and what do they cost?
+
+    python -m benchmarks.scaling [--rows 200000] [--quick]
+
+Through Ray, on this machine: a table of synthetic texts (of 120 tokens on average) is read,
+tokenized, split, planned and iterated with 1 and with 2 workers, and with a tenth of its rows; then
+a MiniLM is fine-tuned on some of it by 1 and by 2 processes that train one model. Workers share
+this machine's cores, so 2 processes that train are no faster than 1 here: what they show is what
+joining them costs. The sum of a gradient over two processes is timed by itself.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import check_counts, run_command
+from benchmarks.machine import cpu_model, describe_machine, usable_cores
+from benchmarks.processes import require, run_child
+from benchmarks.records import append_record, megabytes, print_table, ratio
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
+
+Record = dict[str, Any]
+
+TOKENS = 120  # of a text, on average
+GRADIENT = 22_713_216  # entries of a MiniLM's, all words among them
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """Ingestion and training through Ray on 1 and on 2 processes."""
+
+    rows: int = 200_000
+    """Of the table that is read; a tenth of it is read too."""
+    train_rows: int = 3200
+    """That are trained on, once."""
+    object_store_mb: int = 1024
+    """Shared memory that Ray may use."""
+    workers: tuple[int, ...] = (1, 2)
+    """Processes that tokenize, and that train."""
+    quick: bool = False
+    """Few rows: shows that it runs, and nothing else."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command("scaling", ScalingConfig, run, arguments)
+
+
+def run(config: ScalingConfig) -> None:
+    check_counts(config, "rows", "train_rows", "object_store_mb")
+    require("ray")
+    if config.quick:
+        config = replace(config, rows=400, train_rows=500, workers=config.workers[:1])
+    with tempfile.TemporaryDirectory(prefix="bertjax-scaling-") as name:
+        folder = Path(name)
+        bench = _Bench(config, folder)
+        ingestion = [bench.ingest(rows, workers) for rows, workers in _ingestions(config)]
+        print_table(
+            f"Ingestion, texts of {TOKENS} tokens",
+            ("", "read, tokenized, split", "/ 1", "planned", "iterated", "driver", "worker"),
+            ingestion_rows(ingestion),
+        )
+        training = [bench.train(workers) for workers in config.workers]
+        reduction = bench.reduce()
+        print_table(
+            "Training a MiniLM",
+            ("", "first step after", "tokens / s", "/ 1", "waiting for input"),
+            training_rows(training),
+        )
+    print(
+        f"the sum of a gradient of {megabytes(reduction['bytes'])} over two processes takes "
+        f"{reduction['call_s'] * 1e3:,.0f} ms"
+    )
+    print(f"{cpu_model()}, {usable_cores()} cores; one run each")
+
+
+def _ingestions(config: ScalingConfig) -> list[tuple[int, int]]:
+    most = config.workers[-1]
+    return [(config.rows // 10, most), *((config.rows, workers) for workers in config.workers)]
+
+
+class _Bench:
+    """Runs the parts on tables that it makes when they are asked for."""
+
+    def __init__(self, config: ScalingConfig, folder: Path):
+        self.config = config
+        self.folder = folder
+        self.name = "scaling-quick" if config.quick else "scaling"
+
+    def ingest(self, rows: int, workers: int) -> Record:
+        settings = {
+            "table": self._table(rows),
+            "cores": workers,
+            "object_store_bytes": self.config.object_store_mb * 2**20,
+            "folder": str(self.folder),
+        }
+        return self._run("ingest_ray", {"part": "ingestion", "workers": workers}, settings)
+
+    def train(self, workers: int) -> Record:
+        settings = {
+            "table": self._table(self.config.train_rows),
+            "checkpoint": DEFAULT_CHECKPOINT,
+            "precision": "auto",
+            "workers": workers,
+            "folder": str(self.folder),
+        }
+        return self._run("finetune_ray", {"part": "training", "workers": workers}, settings)
+
+    def reduce(self) -> Record:
+        entries = GRADIENT // 100 if self.config.quick else GRADIENT
+        return self._run("all_reduce", {"part": "all-reduce", "workers": 2}, {"entries": entries})
+
+    def _table(self, rows: int) -> str:
+        path = self.folder / f"table-{rows}"
+        if not path.exists():
+            settings = {"folder": str(path), "rows": rows, "tokens": TOKENS}
+            run_child("make_table", settings)
+        return str(path)
+
+    def _run(self, child: str, facts: Record, settings: Record) -> Record:
+        found = run_child(child, settings)
+        record = {
+            "benchmark": "scaling",
+            **facts,
+            "tokens_a_text": TOKENS,
+            "object_store_mb": self.config.object_store_mb,
+            **found.result,
+            "wall_s": found.wall_s,
+            "others_cores": round(found.others_cores, 2),
+        }
+        append_record(self.name, {**record, "machine": describe_machine()})
+        return record
+
+
+def ingestion_rows(records: Sequence[Record]) -> list[list[str]]:
+    """A row a run: rows a second of each stage, and the peak memory of the processes."""
+    whole = next(r for r in records if r["rows"] == max(r["rows"] for r in records))
+    alone = whole["rows"] / whole["ingest_s"]
+    rows = []
+    for r in records:
+        rate = r["rows"] / r["ingest_s"]
+        noun = "worker" if r["workers"] == 1 else "workers"
+        rows.append(
+            [
+                f"{r['rows']:,} rows, {r['workers']} {noun}",
+                f"{rate:,.0f} rows/s",
+                ratio(rate, alone),
+                f"{r['train_rows'] / r['plan_s']:,.0f} rows/s",
+                f"{r['train_rows'] / r['iterate_s']:,.0f} rows/s",
+                megabytes(r["driver_peak_bytes"]),
+                megabytes(r["worker_peak_bytes"]),
+            ]
+        )
+    return rows
+
+
+def training_rows(records: Sequence[Record]) -> list[list[str]]:
+    """A row a run: from the start of the program to the first step, and the rate after it."""
+    alone = records[0]["tokens_s"]
+    return [
+        [
+            f"{r['workers']} {'process' if r['workers'] == 1 else 'processes'}",
+            f"{r['first_step_s']:.1f} s",
+            f"{r['tokens_s']:,.0f}",
+            ratio(r["tokens_s"], alone),
+            f"{r['input_wait_share']:.2%}",
+        ]
+        for r in records
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
