@@ -116,7 +116,6 @@ def _frames(file: Any, suffix: str, name: str) -> Iterator["pd.DataFrame"]:
     if suffix != ".parquet":
         yield from stream_file(io.BufferedReader(file), suffix, name, ROWS, "surrogateescape")
         return
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import ray
+
 from bertjax.cluster.chunks import Chunk
 from bertjax.data.formats import plain
 from bertjax.data.sources import text_of
@@ -37,19 +39,49 @@ class Labelled:
     failed: list[str]  # a line of JSON for each of the other rows
 
 
-class Labeller:
-    """Chunks -> chunks with predictions, as rows of Ray datasets."""
+@ray.remote(num_cpus=0)
+class Starts:
+    """Counts how often workers start with nothing done in between: Ray replaces them for ever."""
 
-    def __init__(self, task: Task):
+    def __init__(self):
+        self.count = 0
+
+    def add(self) -> int:
+        self.count += 1
+        return self.count
+
+    def forget(self) -> None:
+        self.count = 0
+
+
+class Labeller:
+    """Chunks -> chunks with predictions, as rows of Ray datasets.
+
+    Args:
+        starts: an actor of `Starts`.
+        most: starts in a row after which there is no use in going on.
+    """
+
+    def __init__(self, task: Task, starts: Any, most: int):
         prepare_process()  # before jax is imported
+        self.task = task
+        self.starts = starts
+        self.predictor = self._load(most)
+
+    def _load(self, most: int) -> "Predictor | UserError":
+        """What is wrong is kept for the first call: of a failing start Ray does not tell why."""
         from bertjax.serving.predictor import Predictor
 
-        self.task = task
-        self.predictor: Predictor | UserError
+        starts: Any = ray.get(self.starts.add.remote())
+        if starts > most:
+            return UserError(
+                "workers died again and again before they had done anything, most likely because "
+                "the system has no memory left: use fewer --workers, or machines with more"
+            )
         try:
-            self.predictor = Predictor.load(task.run, task.precision)
-        except UserError as error:  # of an actor that cannot start, Ray tells no more than that
-            self.predictor = error
+            return Predictor.load(self.task.run, self.task.precision)
+        except UserError as error:
+            return error
 
     def __call__(self, batch: "pd.DataFrame") -> "pd.DataFrame":
         import pandas as pd
@@ -58,6 +90,7 @@ class Labeller:
             raise self.predictor
         chunks = [Chunk.unpack(row) for row in batch.to_dict("records")]
         done = label(chunks, self.task, self.predictor)
+        self.starts.forget.remote()
         return pd.DataFrame(
             [{**found.chunk.pack(), "failed": "\n".join(found.failed)} for found in done]
         )

@@ -98,6 +98,7 @@ class Output:
         if any(note["stamp"] != stamp(file) for note in notes):
             self.forget(file)
             return 0
+        self._remove_scratch(file, len(notes))
         return sum(note["rows"] for note in notes)
 
     def add(self, chunk: Chunk, failed: Sequence[str]) -> None:
@@ -139,6 +140,13 @@ class Output:
                 break
             notes.append(json.loads(path.read_text(encoding="utf-8")))
         return notes
+
+    def _remove_scratch(self, file: str, parts: int) -> None:
+        """What a job that was killed has half written."""
+        if self._parts(file).exists():
+            for path in sorted(self._parts(file).iterdir()):
+                if not (path.name.startswith("part-") and path.stem < f"part-{parts:05d}"):
+                    path.unlink()
 
     def _write_part(self, file: str, waiting: _Waiting) -> None:
         import pandas as pd

@@ -7,6 +7,7 @@ A worker that is lost is replaced, and its chunks are done again before any row 
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from bertjax.checkpoints.run_file import NAME, read_run_file
 from bertjax.cluster.chunks import Chunk, chunks_of_table, stream_chunks
 from bertjax.cluster.data import prepare_context
 from bertjax.cluster.failures import told_in_one_line
-from bertjax.cluster.labelled import Labeller, Task
+from bertjax.cluster.labelled import Labeller, Starts, Task
 from bertjax.cluster.output import FAILED, Output
 from bertjax.cluster.resources import check_actors, environment_of
 from bertjax.cluster.session import ray_session
@@ -32,7 +33,7 @@ from bertjax.errors import UserError
 from bertjax.workflows.configs import PredictConfig, WorkersConfig
 
 CHUNKS = 4  # that a worker predicts together: enough texts to be packed well
-RESTARTS = 3  # of a worker that dies, and of the chunks that it had; then the job ends
+RESTARTS = 3  # of workers with nothing done in between; then the job ends
 
 
 @dataclass
@@ -60,8 +61,8 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     `file` and `row`, the place of the row in it, then those of the single process.
 
     Raises:
-        UserError: as there; the cluster cannot be reached or has too little; a worker was lost
-            `RESTARTS` times and more; or, when all else is done, a file could not be read.
+        UserError: as there; the cluster cannot be reached or has too little; workers die
+            again and again; or, when all else is done, a file could not be read.
     """
     say = say or (lambda line: None)
     config.check()
@@ -85,8 +86,9 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
         check_actors(config.cluster)
         prepare_context(1)  # byte: a chunk is a block of its own
         with told_in_one_line(f"predicting {config.data}", kept):
-            stream = _stream(config, source, task, todo)
-            counts, broken = _write(stream, output)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="ray.data")  # that some workers may idle
+                counts, broken = _write(_stream(config, source, task, todo), output)
     output.close()
     say(_summary(counts, config.out))
     if broken:
@@ -143,18 +145,16 @@ def _stream(config: PredictConfig, source: _Source, task: Task, todo: dict[str, 
         ((file, skip),) = todo.items()
         chunks = chunks_of_table(file, task.columns, skip)
     else:
-        chunks = stream_chunks(todo, source.suffix, task.columns, readers=workers.workers)
+        chunks = stream_chunks(todo, source.suffix, task.columns, min(workers.workers, len(todo)))
     return chunks.map_batches(
         Labeller,
-        fn_constructor_args=(task,),
+        fn_constructor_args=(task, Starts.remote(), workers.workers + RESTARTS),
         batch_size=CHUNKS,
         batch_format="pandas",
         compute=ActorPoolStrategy(size=workers.workers),
         num_cpus=1,
         num_gpus=workers.worker_gpus or None,
         runtime_env={"env_vars": environment_of(workers)},
-        max_restarts=RESTARTS,  # Ray Data's own is without end
-        max_task_retries=RESTARTS,
     )
 
 
@@ -163,7 +163,7 @@ def _write(stream: Dataset, output: Output) -> tuple[Counts, list[str]]:
     counts, broken = Counts(), []
     with tqdm(desc="predicting", unit="row", unit_scale=True, file=sys.stderr) as bar:
         for row in stream.iter_rows():
-            chunk, failed = Chunk.unpack(row), row["failed"].splitlines()
+            chunk, failed = Chunk.unpack(row), list(filter(None, row["failed"].split("\n")))
             if chunk.error:
                 broken.append(chunk.error)
                 output.forget(chunk.file)

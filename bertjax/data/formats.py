@@ -159,8 +159,11 @@ def write_file(frame: "pd.DataFrame", path: Path) -> None:
 
 def _write_csv(frame: "pd.DataFrame", path: str, separator: str = ",") -> None:
     """A list or an object in a cell is written as JSON."""
-    nested = {c: frame[c].map(_flat) for c in frame.columns if _may_be_nested(frame[c])}
-    frame.assign(**nested).to_csv(path, index=False, sep=separator)
+    flat = frame.copy(deep=False)
+    for name, cells in frame.items():
+        if _may_be_nested(cells):
+            flat[name] = cells.map(_flat)
+    flat.to_csv(path, index=False, sep=separator)
 
 
 def _may_be_nested(column: "pd.Series") -> bool:
@@ -203,7 +206,7 @@ def _write_parquet(frame: "pd.DataFrame", path: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({str(c): _arrow_column(frame[c]) for c in frame.columns}), path)
+    pq.write_table(pa.table({str(n): _arrow_column(cells) for n, cells in frame.items()}), path)
 
 
 def _arrow_column(column: "pd.Series") -> Any:
