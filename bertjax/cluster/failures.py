@@ -5,14 +5,17 @@ from contextlib import contextmanager
 
 from bertjax.errors import UserError
 
+LESS = "use fewer --workers, a smaller --batch-size or --max-length, or machines with more"
+
 
 @contextmanager
-def told_in_one_line(what: str, kept: str = "") -> Iterator[None]:
+def told_in_one_line(what: str, kept: str = "", remedy: str = LESS) -> Iterator[None]:
     """Turn what Ray raises into a UserError: that of a task or worker, if it raised one.
 
     Args:
         what: was done, for the message.
         kept: what is still there, and how to go on.
+        remedy: where memory ran out.
     """
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
@@ -20,20 +23,17 @@ def told_in_one_line(what: str, kept: str = "") -> Iterator[None]:
     try:
         yield
     except (RayError, TrainingFailedError) as error:
-        raise user_error(error, what, kept) from error
+        raise user_error(error, what, kept, remedy) from error
 
 
-def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
+def user_error(error: BaseException, what: str, kept: str = "", remedy: str = LESS) -> UserError:
     """See `told_in_one_line`."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, UserError):
             return UserError(f"{cause}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
-        return UserError(
-            f"{what} ran out of memory: use fewer --workers, a smaller --batch-size or "
-            f"--max-length, or machines with more{kept}"
-        )
+        return UserError(f"{what} ran out of memory: {remedy}{kept}")
     return UserError(f"{what} failed ({_last_line(causes[-1])}){kept}")
 
 
@@ -55,7 +55,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _is_out_of_memory(error: BaseException) -> bool:
     from ray.exceptions import OutOfMemoryError
 
-    return isinstance(error, OutOfMemoryError | MemoryError) or "OutOfMemory" in str(error)
+    return isinstance(error, OutOfMemoryError | MemoryError) or any(
+        sign in str(error) for sign in ("OutOfMemory", "RESOURCE_EXHAUSTED")
+    )
 
 
 def _last_line(error: BaseException) -> str:

@@ -33,6 +33,7 @@ from bertjax.errors import UserError
 from bertjax.workflows.configs import PredictConfig, WorkersConfig
 
 CHUNKS = 4  # that a worker predicts together: enough texts to be packed well
+LESS = "use fewer --workers, or machines with more"  # where memory ran out
 RESTARTS = 3  # of workers with nothing done in between; then the job ends
 
 
@@ -85,10 +86,9 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     with _interruptible(kept), ray_session(config.cluster.ray_address):
         check_actors(config.cluster)
         prepare_context(1)  # byte: a chunk is a block of its own
-        with told_in_one_line(f"predicting {config.data}", kept):
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="ray.data")  # that some workers may idle
-                counts, broken = _write(_stream(config, source, task, todo), output)
+        with told_in_one_line(f"predicting {config.data}", kept, LESS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="ray.data")  # that some workers may idle
+            counts, broken = _write(_stream(config, source, task, todo), output)
     output.close()
     say(_summary(counts, config.out))
     if broken:
