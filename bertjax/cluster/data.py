@@ -352,8 +352,12 @@ def _digest_of(digests: Iterable[str]) -> str:
 
 
 def prepare_context(block: int = BLOCK) -> None:
-    """Results in the order of the rows, blocks of so many bytes, and no bars beside ours."""
+    """Results in the order of the rows, blocks of so many bytes, and no bars beside ours.
+
+    A mistake of the user's that a task finds comes here as what it is.
+    """
     context = DataContext.get_current()
+    context.raise_original_map_exception = True
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False

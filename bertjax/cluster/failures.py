@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from bertjax.errors import UserError
 
+_ADVICE = ("Failed to apply", "To change retry attempts")  # Ray Data's, below an error's own lines
 LESS = "use fewer --workers, a smaller --batch-size or --max-length, or machines with more"
 
 
@@ -29,7 +30,7 @@ def told_in_one_line(what: str, kept: str = "", remedy: str = LESS) -> Iterator[
 def user_error(error: BaseException, what: str, kept: str = "", remedy: str = LESS) -> UserError:
     """See `told_in_one_line`."""
     causes = list(_causes(error))
-    for cause in causes:
+    for cause in reversed(causes):  # what Ray makes of a UserError is one too, with a traceback
         if isinstance(cause, UserError):
             return UserError(f"{cause}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
@@ -56,10 +57,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
     from ray.exceptions import OutOfMemoryError
 
     return isinstance(error, OutOfMemoryError | MemoryError) or any(
-        sign in str(error) for sign in ("OutOfMemory", "RESOURCE_EXHAUSTED")
+        sign in str(error) for sign in ("OutOfMemory", "MemoryError", "RESOURCE_EXHAUSTED")
     )
 
 
 def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_ADVICE)]
     return lines[-1] if lines else type(error).__name__

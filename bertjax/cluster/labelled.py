@@ -66,18 +66,21 @@ class Labeller:
         prepare_process()  # before jax is imported
         self.task = task
         self.starts = starts
-        self.predictor = self._load(most)
+        self.predictor = self._refusal(most) or self._load()
 
-    def _load(self, most: int) -> "Predictor | UserError":
+    def _refusal(self, most: int) -> UserError | None:
+        starts: Any = ray.get(self.starts.add.remote())
+        if starts <= most:
+            return None
+        return UserError(
+            "workers died again and again before they had done anything, most likely because "
+            "the system has no memory left: use fewer --workers, or machines with more"
+        )
+
+    def _load(self) -> "Predictor | UserError":
         """What is wrong is kept for the first call: of a failing start Ray does not tell why."""
         from bertjax.serving.predictor import Predictor
 
-        starts: Any = ray.get(self.starts.add.remote())
-        if starts > most:
-            return UserError(
-                "workers died again and again before they had done anything, most likely because "
-                "the system has no memory left: use fewer --workers, or machines with more"
-            )
         try:
             return Predictor.load(self.task.run, self.task.precision)
         except UserError as error:

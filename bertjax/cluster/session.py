@@ -13,6 +13,8 @@ from bertjax.errors import UserError
 _PATIENCE = 5.0  # seconds that the address of a cluster gets to answer
 _PORT = 6379  # of Ray's head, where an address names none
 
+OOM_RETRIES = "5"  # of a task that the system has no memory for; Ray would try for ever
+
 # Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 
@@ -35,6 +37,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     _be_quiet()
+    os.environ.setdefault("RAY_task_oom_retries", OOM_RETRIES)
     environment = {"env_vars": ENVIRONMENT}
     if address is None:
         ray.init(
@@ -95,5 +98,6 @@ def _be_quiet() -> None:
         "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("ray.data", "ray.train", "ray.tune"):
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it raises is told by us
+    for name in ("ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)

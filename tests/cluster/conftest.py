@@ -1,9 +1,11 @@
 """A Ray of this machine that the tests of this folder share."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+import bertjax
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +16,6 @@ def ray_here() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XLA_FLAGS", raising=False)
         patch.setenv("JAX_PLATFORMS", "cpu")
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, __import__("sys").path)))
+        patch.setenv("PYTHONPATH", str(Path(bertjax.__file__).parents[1]), prepend=":")
         with ray_session():
             yield
