@@ -32,7 +32,8 @@ def user_error(error: BaseException, what: str, kept: str = "", remedy: str = LE
     causes = list(_causes(error))
     for cause in reversed(causes):  # what Ray makes of a UserError is one too, with a traceback
         if isinstance(cause, UserError):
-            return UserError(f"{cause}{kept}")
+            line = str(cause).split("\n", 1)[0]  # the rest is Ray Data's advice
+            return UserError(f"{line}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(f"{what} ran out of memory: {remedy}{kept}")
     return UserError(f"{what} failed ({_last_line(causes[-1])}){kept}")
