@@ -51,6 +51,7 @@ class Output:
         self.names = names
         self.asked = json.loads(json.dumps(asked))
         self._waiting: dict[str, _Waiting] = {}
+        self._stale = False  # what is there is another job's, until the first part is written
 
     def open(self, resume: bool, overwrite: bool) -> None:
         """Begin, or go on.
@@ -71,7 +72,7 @@ class Output:
             return
         asked = self._read_asked()
         if overwrite:
-            shutil.rmtree(self.folder)
+            self._stale = True
             return
         differing = [name for name, value in self.asked.items() if asked.get(name) != value]
         if differing:
@@ -90,10 +91,12 @@ class Output:
             ) from None
 
     def finished(self, file: str) -> bool:
-        return (self.folder / self.names[file]).exists()
+        return not self._stale and (self.folder / self.names[file]).exists()
 
     def rows_done(self, file: str) -> int:
         """Rows at the start of an unfinished file that need not be done again."""
+        if self._stale:
+            return 0
         notes = self._notes(file)
         if any(note["stamp"] != stamp(file) for note in notes):
             self.forget(file)
@@ -117,6 +120,8 @@ class Output:
     def forget(self, file: str) -> None:
         """Drop what was done of a file that is not finished."""
         self._waiting.pop(file, None)
+        if self._stale:
+            return
         for folder in (self._parts(file), self._notes_folder(file)):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,6 +140,8 @@ class Output:
     def _notes(self, file: str) -> list[dict[str, Any]]:
         """Of the parts that are written, in their order."""
         notes = []
+        if self._stale:
+            return notes
         for path in sorted(self._notes_folder(file).glob("*.json")):
             if not (self._parts(file) / path.stem).exists():
                 break
@@ -151,6 +158,9 @@ class Output:
     def _write_part(self, file: str, waiting: _Waiting) -> None:
         import pandas as pd
 
+        if self._stale:
+            shutil.rmtree(self.folder)
+            self._stale = False
         parts, notes = self._parts(file), self._notes_folder(file)
         for folder in (parts, notes):
             folder.mkdir(parents=True, exist_ok=True)

@@ -118,8 +118,14 @@ def test_another_job_s_folder_is_left_alone(tmp_path):
         new(tmp_path / "out").open(False, False)
     with pytest.raises(UserError, match="begun with another run"):
         new(tmp_path / "out", run=2).open(True, False)
-    new(tmp_path / "out", run=2).open(False, True)
-    assert not out.folder.exists()
+    other = new(tmp_path / "out", run=2)
+    other.open(False, True)
+    assert not other.finished("a")
+    assert other.rows_done("a") == 0
+    assert files(out.folder) == [".predict.json", "a.csv"]  # until there is something better
+    other.add(chunk("b", 0, 1, True), [])
+    other.close()
+    assert files(out.folder) == [".predict.json", "deep/b.csv"]
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
