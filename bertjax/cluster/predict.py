@@ -85,14 +85,12 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     kept = f"; what is finished is in {config.out}, and --resume goes on from there"
     with _interruptible(kept), ray_session(config.cluster.ray_address):
         check_actors(config.cluster)
-        prepare_context(1)  # byte: a chunk is a block of its own
-        with told_in_one_line(f"predicting {config.data}", kept, LESS), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="ray.data")  # that some workers may idle
+        with told_in_one_line(f"predicting {config.data}", kept, LESS):
             counts, broken = _write(_stream(config, source, task, todo), output)
     output.close()
     say(_summary(counts, config.out))
     if broken:
-        more = f" (and so are {len(broken) - 1} other files)" if len(broken) > 1 else ""
+        more = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
         raise UserError(f"{broken[0]}{more}{kept}")
     return counts
 
@@ -108,7 +106,7 @@ def _source(data: str, format: str | None, out: Path) -> _Source:
     suffix = suffix_of(files, data)
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise UserError(f"--out {out} lies in --data {data}, and would be read too: choose another")
-    names = {file: _name(file, data, files, format) for file in files}
+    names = {file: _name(file, data, format) for file in files}
     if FAILED in names.values():
         raise UserError(f"{FAILED} is the name of the list of failed rows: rename that of {data}")
     if len(set(names.values())) < len(names):
@@ -116,7 +114,7 @@ def _source(data: str, format: str | None, out: Path) -> _Source:
     return _Source(files, suffix, names, False)
 
 
-def _name(file: str, data: str, files: list[str], format: str | None) -> str:
+def _name(file: str, data: str, format: str | None) -> str:
     """The path inside the folder: that inside DATA, if DATA is a folder."""
     path = PurePosixPath(urlsplit(file).path if "://" in file else file)
     root = PurePosixPath(urlsplit(data).path if "://" in data else Path(data).absolute())
@@ -141,6 +139,7 @@ def _asked(config: PredictConfig, task: Task) -> dict[str, Any]:
 
 def _stream(config: PredictConfig, source: _Source, task: Task, todo: dict[str, int]) -> Dataset:
     workers: WorkersConfig = config.cluster
+    prepare_context(1)  # byte: a chunk is a block of its own
     if source.whole:
         ((file, skip),) = todo.items()
         chunks = chunks_of_table(file, task.columns, skip)
@@ -161,7 +160,11 @@ def _stream(config: PredictConfig, source: _Source, task: Task, todo: dict[str, 
 def _write(stream: Dataset, output: Output) -> tuple[Counts, list[str]]:
     """Write what the stream brings; (rows, why files could not be read)."""
     counts, broken = Counts(), []
-    with tqdm(desc="predicting", unit="row", unit_scale=True, file=sys.stderr) as bar:
+    with (
+        warnings.catch_warnings(),
+        tqdm(desc="predicting", unit="row", unit_scale=True, file=sys.stderr) as bar,
+    ):
+        warnings.filterwarnings("ignore", module="ray.data")  # that some workers may idle
         for row in stream.iter_rows():
             chunk, failed = Chunk.unpack(row), list(filter(None, row["failed"].split("\n")))
             if chunk.error:

@@ -1,5 +1,6 @@
 """A Ray of this machine that the tests of this folder share."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,13 @@ def ray_here() -> Iterator[None]:
     """Ray, as a workflow starts it; its processes have one device each."""
     from bertjax.cluster.session import ray_session
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # Ray forks to start its own programs, which is no harm to the JAX of earlier tests.
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
         patch.delenv("XLA_FLAGS", raising=False)
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.setenv("PYTHONPATH", str(Path(bertjax.__file__).parents[1]), prepend=":")
-        with ray_session():
-            yield
+        session = ray_session()
+        session.__enter__()
+    yield
+    session.__exit__(None, None, None)
