@@ -98,6 +98,10 @@ def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
 
             scores = evaluate(config, _say)
             print(json.dumps(scores, indent=2) if config.json else scores_table(scores))
+        case PredictConfig() if config.cluster.workers:
+            from bertjax.cluster.predict import predict as predict_table
+
+            predict_table(config, _say)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

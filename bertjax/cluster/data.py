@@ -131,7 +131,7 @@ def ingest(reading: Reading) -> Ingested:
       UserError: as `read_table`, `classes_of` and `split_parts`; Ray wraps what a task raises.
     """
     check_shares(reading.test_size, reading.validation_size)
-    _prepare_context()
+    prepare_context()
     survey = _tokenized(reading)
     counts = survey.total
     if not counts:
@@ -163,7 +163,7 @@ def plan_needs(shards: Sequence[Shard], batch_size: int, seed: int, epochs: int,
 
     Of a long table two row lengths alone are asked about: those that its first window likes best.
     """
-    _prepare_context()
+    prepare_context()
     windows = [
         (epoch, pieces)
         for epoch in range(epochs)
@@ -353,10 +353,14 @@ def _digest_of(digests: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(list(chain(digests))).encode()).hexdigest()
 
 
-def _prepare_context() -> None:
-    """Results in the order of the rows, small blocks, and no bars beside ours."""
+def prepare_context(block: int = BLOCK) -> None:
+    """Results in the order of the rows, blocks of so many bytes, and no bars beside ours.
+
+    A mistake of the user's that a task finds comes here as what it is.
+    """
     context = DataContext.get_current()
+    context.raise_original_map_exception = True
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.target_max_block_size = BLOCK
+    context.target_max_block_size = block

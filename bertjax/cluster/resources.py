@@ -7,7 +7,7 @@ from ray.train import ScalingConfig
 
 from bertjax.errors import UserError
 from bertjax.process import tunables
-from bertjax.workflows.configs import ClusterConfig
+from bertjax.workflows.configs import ClusterConfig, WorkersConfig
 
 
 def check_resources(config: ClusterConfig) -> None:
@@ -16,7 +16,7 @@ def check_resources(config: ClusterConfig) -> None:
     Raises:
         UserError: there are too few cores, machines with GPUs, or TPUs.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _nodes()
     if config.topology:
         if not any("TPU" in node for node in nodes):
             raise UserError("--topology needs TPUs, and the cluster has none")
@@ -24,6 +24,33 @@ def check_resources(config: ClusterConfig) -> None:
     if config.worker_gpus:
         _check_gpus(config, nodes)
         return
+    _check_cores(config, nodes)
+
+
+def check_actors(config: WorkersConfig) -> None:
+    """The same for workers of which each computes alone, several on a machine.
+
+    Raises:
+        UserError: there are too few cores or GPUs.
+    """
+    nodes = _nodes()
+    _check_cores(config, nodes)
+    if not config.worker_gpus:
+        return
+    fit = sum(int(node.get("GPU", 0) // config.worker_gpus) for node in nodes)
+    if config.workers > fit:
+        found = ", ".join(f"{node.get('GPU', 0):.0f}" for node in nodes)
+        raise UserError(
+            f"--workers {config.workers} with {config.worker_gpus} GPUs each need more than the "
+            f"cluster's machines have: {found}. Use fewer workers, or --worker-gpus 0"
+        )
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _check_cores(config: WorkersConfig, nodes: list[dict[str, float]]) -> None:
     cores = int(sum(node.get("CPU", 0) for node in nodes))
     if config.workers > cores:
         raise UserError(
@@ -64,9 +91,9 @@ def scaling(config: ClusterConfig) -> ScalingConfig:
     return ScalingConfig(num_workers=config.workers, resources_per_worker={"CPU": 1})
 
 
-def environment_of(config: ClusterConfig) -> dict[str, str]:
+def environment_of(config: WorkersConfig) -> dict[str, str]:
     """The variables that a worker's process begins with."""
     values = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", tunables())}
-    if not (config.worker_gpus or config.topology):
+    if not (config.worker_gpus or getattr(config, "topology", None)):
         values["JAX_PLATFORMS"] = "cpu"
     return values

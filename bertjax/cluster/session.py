@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +12,12 @@ from pathlib import Path
 import bertjax
 from bertjax.errors import UserError
 
+_CLIENT = "ray://"
 _PATIENCE = 5.0  # seconds that the address of a cluster gets to answer
+_ANSWER = 60.0  # seconds that `ray status` gets
 _PORT = 6379  # of Ray's head, where an address names none
+
+OOM_RETRIES = "5"  # of a task that the system has no memory for; Ray would try for ever
 
 # Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
@@ -35,31 +41,45 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     _be_quiet()
-    environment = {"env_vars": ENVIRONMENT}
     if address is None:
-        ray.init(
-            num_cpus=_cores(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=environment,
-        )
+        _start()
     else:
-        _check_answers(address)
-        library = str(Path(bertjax.__file__).parent)  # the cluster's machines may have another
-        try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={**environment, "py_modules": [library]},
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(_unreachable(address, error)) from error
+        _connect(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start() -> None:
+    import ray
+
+    os.environ.setdefault("RAY_task_oom_retries", OOM_RETRIES)
+    ray.init(
+        num_cpus=_cores(),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": ENVIRONMENT},
+    )
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    _check_answers(address)
+    if not address.startswith(_CLIENT):
+        _check_is_ray(address)
+    library = str(Path(bertjax.__file__).parent)  # the cluster's machines may have another
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": ENVIRONMENT, "py_modules": [library]},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(_unreachable(address, error)) from error
 
 
 def _cores() -> int:
@@ -68,7 +88,7 @@ def _cores() -> int:
 
 def _check_answers(address: str) -> None:
     """Ask before Ray does, which waits for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
     if not host:
         host, port = port, str(_PORT)
     if not port.isdecimal():
@@ -77,6 +97,19 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:
         raise UserError(_unreachable(address, error)) from error
+
+
+def _check_is_ray(address: str) -> None:
+    """In a process of its own, since Ray's client can neither be hurried nor stopped."""
+    program = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={address}"]
+    try:
+        done = subprocess.run(program, timeout=_ANSWER, capture_output=True, text=True)
+    except subprocess.TimeoutExpired as error:
+        nothing = TimeoutError("what listens there is not Ray")
+        raise UserError(_unreachable(address, nothing)) from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["`ray status` failed"]
+        raise UserError(_unreachable(address, RuntimeError(lines[-1])))
 
 
 def _unreachable(address: str, error: Exception) -> str:
@@ -95,5 +128,6 @@ def _be_quiet() -> None:
         "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("ray.data", "ray.train", "ray.tune"):
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it raises is told by us
+    for name in ("ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -55,7 +55,7 @@ def stream_table(data: str, columns: Sequence[str]) -> Dataset:
         frame = read_frame(data)
         check_columns(frame, columns, data)
         return from_pandas(frame.filter(columns))
-    suffix = _suffix_of(files, data)
+    suffix = suffix_of(files, data)
     _check_first(files[0], suffix, columns)
     if suffix == ".parquet":
         return _read_parquet(files).select_columns(columns)
@@ -118,7 +118,12 @@ def _list_remote(data: str) -> list[str]:
     return found
 
 
-def _suffix_of(files: list[str], data: str) -> str:
+def suffix_of(files: list[str], data: str) -> str:
+    """The one suffix of the files that DATA names.
+
+    Raises:
+      UserError: it is not one, or none of a table.
+    """
     suffixes = {Path(urlsplit(file).path).suffix.lower() for file in files}
     if len(suffixes) > 1:
         kinds = quoted(sorted(suffixes))

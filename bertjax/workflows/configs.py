@@ -13,19 +13,32 @@ from bertjax.training.configs import MeshShape, OptimizerConfig, Parallel
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class WorkersConfig:
     """Where and on how many processes, through Ray."""
 
     workers: int = 0
-    """Processes that train one model together, on Ray; 0: this one alone, without Ray."""
+    """Processes on Ray that share the work; 0: this one alone, without Ray."""
+    worker_gpus: int = 0
+    """GPUs of each worker; 0: it computes on CPUs."""
+    ray_address: str | None = None
+    """Of a running Ray cluster, as in 10.0.0.1:6379; by default one is started here, and ended."""
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is out of its range."""
+        for name in ("workers", "worker_gpus"):
+            _check_range(name, getattr(self, name), 0, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig(WorkersConfig):
+    """Where and on how many processes one model is trained, through Ray."""
+
     worker_gpus: int = 0
     """GPUs of each worker, of which a machine holds one; 0: they train on CPUs."""
     topology: str | None = None
     """Of a slice of TPUs, as in 4x4: a worker on each of its machines."""
     accelerator: str | None = None
     """Kind of the TPUs of --topology, as in TPU-V6E."""
-    ray_address: str | None = None
-    """Of a running Ray cluster, as in 10.0.0.1:6379; by default one is started here, and ended."""
     storage: str | None = None
     """Folder or s3://, gs:// address that all machines reach; by default beside --out."""
     retries: int = 3
@@ -33,8 +46,8 @@ class ClusterConfig:
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
-        for name in ("workers", "worker_gpus", "retries"):
-            _check_range(name, getattr(self, name), 0, None)
+        super().check()
+        _check_range("retries", self.retries, 0, None)
         if bool(self.topology) != bool(self.accelerator):
             raise UserError("--topology and --accelerator describe TPUs together: give both")
         if self.topology and self.worker_gpus:
@@ -153,10 +166,25 @@ class PredictConfig:
     columns: tuple[str, ...] = ()
     """Columns of --data that hold the text; by default those that the run was trained on."""
     out: Path | None = None
-    """Where --data's rows are written with their predictions: .csv, .tsv, .jsonl or .parquet."""
+    """Where --data's rows are written with their predictions: .csv, .tsv, .jsonl or .parquet; with
+    --workers a folder."""
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    """Of the files that --workers write into the folder --out; by default that of --data."""
     precision: Precision = "float32"
     """Of matrix products; auto: bfloat16 where the hardware has it."""
     json: bool = False
     """Print a line of JSON a text."""
+    resume: bool = False
+    """Go on with a --workers job that was cut off; what it has finished is kept."""
     overwrite: bool = False
     """Replace --out if it exists."""
+    cluster: WorkersConfig = field(default_factory=WorkersConfig)
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is out of its range, or for another way to predict."""
+        self.cluster.check()
+        if self.cluster.workers:
+            return
+        for name, given in {"resume": self.resume, "format": self.format}.items():
+            if given:
+                raise UserError(f"--{name} is for a job of --workers N; give that too")

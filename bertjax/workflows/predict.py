@@ -1,6 +1,7 @@
 """The workflow of `bertjax predict`: a run folder and texts to predictions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from bertjax.data.formats import check_writable, write_file
 from bertjax.data.sources import read_frame, text_of
@@ -20,6 +21,7 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     Raises:
         UserError: the run or the table cannot be read, or `out` cannot be written.
     """
+    config.check()
     if bool(config.text) == bool(config.data):
         raise UserError(
             'give texts (--text "...") or a table (--data FILE --out FILE), one of both'
@@ -34,14 +36,20 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     predictor = Predictor.load(config.run, config.precision)
     texts = text_of(frame, config.columns or predictor.run.text, config.data)
     predictions = predictor(texts, say)
-    columns = {
+    write_file(frame.assign(**prediction_columns(predictions, predictor.labels)), config.out)
+    return predictions
+
+
+def prediction_columns(
+    predictions: Sequence[Prediction], labels: Sequence[str]
+) -> dict[str, list[Any]]:
+    """The columns that are written beside those of a table, in their order."""
+    return {
         "prediction": [p["label"] for p in predictions],
         "score": [p["score"] for p in predictions],
         **{
             f"probability of {label}": [p["probabilities"][label] for p in predictions]
-            for label in predictor.labels
+            for label in labels
         },
         "truncated": [p["truncated"] for p in predictions],
     }
-    write_file(frame.assign(**columns), config.out)
-    return predictions

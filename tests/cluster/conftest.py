@@ -1,20 +1,26 @@
-"""A Ray for the tests of a process, and what its workers are given."""
+"""A Ray of this machine that the tests of this folder share."""
 
-import os
 import warnings
 from collections.abc import Iterator
-from unittest import mock
+from pathlib import Path
 
 import pytest
+
+import bertjax
 
 
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
-    """Ray on this machine; its processes have one CPU device each, as users' have."""
-    with mock.patch.dict(os.environ), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own, at import and start
-        os.environ.pop("XLA_FLAGS")
-        from bertjax.cluster.session import ray_session
+    """Ray, as a workflow starts it; its processes have one device each."""
+    from bertjax.cluster.session import ray_session
 
-        with ray_session():
-            yield
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # Ray forks to start its own programs, which is no harm to the JAX of earlier tests.
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
+        patch.delenv("XLA_FLAGS", raising=False)
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.setenv("PYTHONPATH", str(Path(bertjax.__file__).parents[1]), prepend=":")
+        session = ray_session()
+        session.__enter__()
+    yield
+    session.__exit__(None, None, None)

@@ -74,16 +74,21 @@ def test_nothing_is_left_beside_the_run_folder(two_workers):
 
 
 def workers() -> list[int]:
-    """The processes that train."""
+    """The processes that train, of this process's Ray."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             title = (process / "cmdline").read_text()
+            starter = parent_of(parent_of(process))  # Ray's daemon stands between
         except OSError:  # it has ended
             continue
-        if title.startswith("ray::RayTrainWorker"):
+        if title.startswith("ray::RayTrainWorker") and starter.name == str(os.getpid()):
             found.append(int(process.name))
     return found
+
+
+def parent_of(process: Path) -> Path:
+    return process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 def kill_a_worker(storage: Path, killed: list[int]) -> None:

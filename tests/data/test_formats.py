@@ -1,9 +1,10 @@
 import io
+import json
 
 import pandas as pd
 import pytest
 
-from bertjax.data.formats import READERS, STREAMS, read_file, stream_file
+from bertjax.data.formats import READERS, STREAMS, read_file, stream_file, write_file
 from bertjax.errors import UserError
 
 
@@ -126,3 +127,37 @@ def test_what_is_wrong_in_a_stream_shows_where_it_is_reached(content, suffix, re
 
 def test_all_formats_but_parquet_can_be_streamed():
     assert STREAMS.keys() == READERS.keys() - {".parquet"}
+
+
+def test_cells_of_any_type_are_written(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "a": [0.1234567890123456, 2**60, None, float("nan")],
+            "b": [["x", {"y": None}], "text", pd.Timestamp("2020-01-02"), b"caf\xc3\xa9"],
+        },
+        dtype=object,
+    )
+    written = {suffix: tmp_path / f"t{suffix}" for suffix in (".csv", ".jsonl", ".parquet")}
+    for path in written.values():
+        write_file(frame, path)
+    rows = [json.loads(line) for line in written[".jsonl"].read_text().splitlines()]
+    assert [row["a"] for row in rows] == [0.1234567890123456, 2**60, None, None]
+    assert rows[0]["b"] == ["x", {"y": None}]
+    assert [row["b"] for row in rows[1:]] == ["text", "2020-01-02T00:00:00", "café"]
+    assert pd.read_csv(written[".csv"])["b"][0] == '["x", {"y": null}]'
+    assert pd.read_parquet(written[".parquet"])["b"][:2].tolist() == [
+        '["x", {"y": null}]',
+        "text",
+    ]
+
+
+def test_bytes_that_are_no_utf8_can_be_let_through():
+    for suffix, content in {
+        ".csv": b"\xef\xbb\xbftext\ncaf\xe9\n",
+        ".jsonl": b'\xef\xbb\xbf{"text": "caf\xe9"}\n',
+    }.items():
+        file = io.BytesIO(content)
+        (frame,) = stream_file(file, suffix, "t", 10, errors="surrogateescape")
+        assert frame["text"].tolist() == ["caf\udce9"]
+        with pytest.raises(UserError, match="is not a well-formed"):
+            list(stream_file(io.BytesIO(content), suffix, "t", 10))

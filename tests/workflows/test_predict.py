@@ -1,7 +1,9 @@
 """Predictions of texts and of tables."""
 
 import pandas as pd
+import pytest
 
+from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import PredictConfig
 from bertjax.workflows.predict import predict
@@ -35,3 +37,9 @@ def test_the_plan_of_a_large_table_is_told(run_folder, tmp_path):
     (plan,) = said
     assert plan.startswith("600 texts in ")
     assert "% filled" in plan
+
+
+@pytest.mark.parametrize("settings", [{"resume": True}, {"format": "csv"}])
+def test_settings_of_workers_are_refused_without_them(settings, run_folder):
+    with pytest.raises(UserError, match=r"is for a job of --workers N"):
+        predict(PredictConfig(run=str(run_folder), text=("a",), **settings))

@@ -1,0 +1,84 @@
+"""Two nodes with a core each, on ports of their own: a cluster that runs before and after."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def start_node(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A node that has started; it ends with its process."""
+    process = subprocess.Popen(
+        [RAY, "start", *arguments, "--num-cpus=1", "--object-store-memory=200000000", "--block"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        cwd=folder,
+        text=True,
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if "Ray runtime started" in line:
+            return process
+    raise AssertionError("".join(seen))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("nodes")
+    port = free_port()
+    ports = ["--min-worker-port=0", "--max-worker-port=0"]  # any that are free
+    nodes = [start_node(folder, "--head", f"--port={port}", "--include-dashboard=false", *ports)]
+    nodes.append(start_node(folder, f"--address=127.0.0.1:{port}", *ports))
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        for node in reversed(nodes):
+            node.terminate()
+            node.communicate(timeout=60)
+
+
+def test_a_worker_on_each_of_two_nodes(address, tiny_folder, table_file, tmp_path):
+    program = [sys.executable, "-m", "bertjax", "finetune", str(table_file)]
+    options = f"--text title description --label tag --checkpoint {tiny_folder} --epochs 3"
+    options += f" --batch-size 8 --learning-rate 5e-3 --workers 2 --ray-address {address}"
+    done = subprocess.run(
+        [*program, *options.split(), "--out", "run"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 workers with 1 x cpu each" in done.stderr
+    run = json.loads((tmp_path / "run" / "bertjax.json").read_text())
+    assert run["scores"]["accuracy"] > 0.8
+    assert not (tmp_path / "run.snapshots").exists()
+
+
+def test_the_cluster_runs_on_after_the_training(address):
+    status = subprocess.run(
+        [RAY, "status", f"--address={address}"], capture_output=True, text=True, env=environment()
+    )
+    assert len(re.findall(r"node_[0-9a-f]+", status.stdout)) == 2, status.stdout + status.stderr
