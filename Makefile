@@ -4,11 +4,12 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test lint parity bench wheel clean
+.PHONY: help demo test cluster lint parity bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
+	@echo "make cluster the tests that start Ray"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
@@ -24,6 +25,11 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# loadfile: each process starts a Ray of its own, and keeps it for all tests of a file.
+cluster: .venv/installed
+	$(BIN)/python -m pytest tests/cluster -o addopts="--import-mode=importlib --strict-markers -q" \
+		--numprocesses 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -16,6 +16,7 @@ def main() -> None:
     from bertjax.cluster.session import ENVIRONMENT
 
     ray.init(
+        address="local",
         num_cpus=settings["cores"],
         object_store_memory=settings["object_store_bytes"],
         include_dashboard=False,

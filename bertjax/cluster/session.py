@@ -56,6 +56,7 @@ def _start() -> None:
 
     os.environ.setdefault("RAY_task_oom_retries", OOM_RETRIES)
     ray.init(
+        address="local",  # else Ray takes whatever `ray start` has left on this machine
         num_cpus=_cores(),
         include_dashboard=False,
         log_to_driver=False,

@@ -12,15 +12,20 @@ import bertjax
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """Ray, as a workflow starts it; its processes have one device each."""
+    from ray.data import DataContext
+
     from bertjax.cluster.session import ray_session
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         # Ray forks to start its own programs, which is no harm to the JAX of earlier tests.
         warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
+        # Ray Data warns of settings of its own when it is first used.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.data\.context")
         patch.delenv("XLA_FLAGS", raising=False)
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.setenv("PYTHONPATH", str(Path(bertjax.__file__).parents[1]), prepend=":")
         session = ray_session()
         session.__enter__()
+        DataContext.get_current()
     yield
     session.__exit__(None, None, None)
