@@ -118,8 +118,7 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     def place(state: TrainState) -> TrainState:
         if jax.process_count() == 1:
             return jax.device_put(_copy(state), split(mesh, state))
-        # Arrays of this process alone are taken for copies of one that all have.
-        return jax.jit(_copy, out_shardings=split(mesh, state))(state)
+        return jax.jit(_copy, out_shardings=split(mesh, state))(_unplaced(state))
 
     def place_batch(batch: Batch) -> Batch:
         rows = by_rows(mesh)
@@ -140,6 +139,18 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
 
 def _compiler_options(save_memory: bool) -> dict[str, str] | None:
     return SAVE_MEMORY if save_memory and jax.default_backend() == "cpu" else None
+
+
+def _unplaced(tree):
+    """The same values on no device, so that jit takes them for copies of what all processes have."""
+
+    def unplaced(x):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            words = np.asarray(jax.random.key_data(x))
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
+        return np.asarray(x)
+
+    return jax.tree.map(unplaced, tree)
 
 
 def _copy(tree):

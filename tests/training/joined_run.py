@@ -75,7 +75,9 @@ def gradients(mesh: MeshShape, batch) -> dict[str, np.ndarray]:
 def training(batches) -> dict[str, np.ndarray]:
     runner, state = start(MeshShape(), optax.adamw(1e-3))
     state, losses = runner.place(state), []
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if number == len(batches) // 2:  # as a run that goes on from a snapshot does
+            state = runner.place(runner.collect(state))
         state, metrics = runner.step(state, runner.place_batch(used(batch)))
         losses.append(float(metrics["loss"]))
     return {"losses": np.array(losses)} | flat(runner.collect(state.params))
