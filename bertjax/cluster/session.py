@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,16 @@ ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
+def ray_session(
+    address: str | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Ray, connected to a running cluster, or started with this machine's cores and ended after.
 
     Where Ray runs in this process already, that is used and left as it is.
 
     Args:
         address: host:port of a cluster's head, or ray://host:port; None: start one here.
+        variables: that every process of Ray begins with, besides those of `ENVIRONMENT`.
 
     Raises:
         UserError: no cluster answers at the address.
@@ -35,7 +38,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     _be_quiet()
-    environment = {"env_vars": ENVIRONMENT}
+    environment = {"env_vars": {**ENVIRONMENT, **(variables or {})}}
     if address is None:
         ray.init(
             num_cpus=_cores(),
