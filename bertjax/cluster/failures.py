@@ -25,9 +25,12 @@ def told_in_one_line(what: str, kept: str = "") -> Iterator[None]:
 
 def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
     """See `told_in_one_line`."""
+    from ray.exceptions import RayError
+
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, UserError):
+        # Ray gives its own error the type of the one that a task raised, but a traceback as text.
+        if isinstance(cause, UserError) and not isinstance(cause, RayError):
             return UserError(f"{cause}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(

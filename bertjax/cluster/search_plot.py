@@ -10,9 +10,9 @@ from bertjax.cluster.tune_report import FAILED, FINISHED, STOPPED, Row, best_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _BLUE, _GREY, _RED = "#2f6db3", "#80868b", "#d1422f"
-_COLUMNS = 3  # of panels
 _STYLES: dict[str, dict[str, Any]] = {
     FINISHED: {"color": _BLUE},
     STOPPED: {"facecolors": "none", "edgecolors": _GREY},
@@ -29,22 +29,29 @@ class _Shown(NamedTuple):
 
 
 def plot_search(path: Path, rows: Sequence[Row], space: Space, metric: str) -> None:
-    """A panel for the order of the trials, and one for each setting that is searched.
+    """Write `draw_search` as a PNG.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = draw_search(rows, space, metric)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=150)
+
+
+def draw_search(rows: Sequence[Row], space: Space, metric: str) -> "Figure":
+    """A panel for the order of the trials, and one for each setting that is searched."""
     from matplotlib.figure import Figure
 
     shown = [
         _Shown(row, row.best) for row in rows if row.best is not None and math.isfinite(row.best)
     ]
     count = 1 + len(space)
-    columns = min(_COLUMNS, count)
+    columns = min(count, 3 if count <= 6 else 4)
     lines = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.8 * lines + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(3.4 * columns, 2.8 * lines + 0.5), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel().tolist()
     for panel in panels[count:]:
         panel.remove()
@@ -60,7 +67,7 @@ def plot_search(path: Path, rows: Sequence[Row], space: Space, metric: str) -> N
         _mark_best(panel, best, ["trial", *space][number], space)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _plot_order(panel: "Axes", shown: Sequence[_Shown], metric: str) -> None:
@@ -86,9 +93,17 @@ def _plot_setting(
     if isinstance(values, Choice):
         panel.set_xticks(range(len(values.values)), [str(value) for value in values.values])
         panel.set_xlim(-0.5, len(values.values) - 0.5)
-    elif values.log:
+        panel.set_xlabel(name)
+        return
+    margin = 0.05  # of the range on each side, so that the whole space is seen
+    if values.log:
         panel.set_xscale("log")
-    panel.set_xlabel(f"{name} (log scale)" if isinstance(values, Range) and values.log else name)
+        factor = (values.high / values.low) ** margin
+        panel.set_xlim(values.low / factor, values.high * factor)
+    else:
+        beside = (values.high - values.low) * margin
+        panel.set_xlim(values.low - beside, values.high + beside)
+    panel.set_xlabel(f"{name} (log scale)" if values.log else name)
 
 
 def _place(values: Range | Choice, value) -> float:

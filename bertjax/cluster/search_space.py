@@ -121,7 +121,7 @@ def _parse(name: str, text: str) -> Range | Choice:
     if rest not in ([], ["log"]):
         raise UserError(f"--space {name}={text}: give LOW:HIGH or LOW:HIGH:log")
     ends = convert(name, low), convert(name, high)
-    if not all(isinstance(end, int | float) and isfinite(end) for end in ends):
+    if not all(type(end) in (int, float) and isfinite(end) for end in ends):  # True is an int
         raise UserError(f"--space {name}={text}: a range needs numbers; give a list, as in A,B,C")
     found = Range(*ends, log=bool(rest))
     if not found.low < found.high:
@@ -151,7 +151,9 @@ def make_searcher(config: TuneConfig, concurrent: int) -> Any:
         first = max(1, min(20, config.trials // 3))
         engine = HyperOptSearch(random_state_seed=config.seed, n_initial_points=first)
     else:
+        import optuna
         from ray.tune.search.optuna import OptunaSearch
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         engine = OptunaSearch(seed=config.seed)
     return ConcurrencyLimiter(engine, max_concurrent=concurrent)

@@ -20,7 +20,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from bertjax.checkpoints.resolve import resolve
 from bertjax.cluster.failures import told_in_one_line
-from bertjax.cluster.resources import room_for_trials
+from bertjax.cluster.room import room_for_trials
 from bertjax.cluster.search_folder import SearchFolder
 from bertjax.cluster.search_plot import plot_search
 from bertjax.cluster.search_space import (

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,12 @@ def _row(number: int, trial: Trial) -> Row:
 
 
 def _error_of(trial: Trial) -> str:
-    error = trial.get_pickled_error()
+    """What ended a trial, in one line; Ray Tune copies its notes to the search's folder later."""
+    local = trial.pickled_error_file
+    error = None
+    if local and Path(local).exists():
+        error = pickle.loads(Path(local).read_bytes())
+    error = error or trial.get_pickled_error()
     if error is not None:
         return str(user_error(error, "the trial"))
     lines = str(trial.get_error() or "").strip().splitlines()

@@ -59,13 +59,13 @@ def convert(name: str, value: Any) -> Any:
     for option in options:
         try:
             return _convert(value, option)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             continue
     raise UserError(f"{name} is {value!r}, but must be {_describe(options)}")
 
 
 def _convert(value: Any, kind: Any) -> Any:
-    """Raises TypeError or ValueError if the value is not of the kind."""
+    """Raises OverflowError, TypeError or ValueError if the value is not of the kind."""
     if get_origin(kind) is Literal:
         return get_args(kind)[get_args(kind).index(value)]
     if get_origin(kind) is tuple:
