@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; see `run` for the exit status."""
     try:
         try:
-            config = _parse(sys.argv[1:] if arguments is None else arguments)
+            config = parse(sys.argv[1:] if arguments is None else arguments)
             prepare_process()
             return run(config)
         except UserError as error:  # in a recipe
@@ -70,7 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _parse(arguments: Sequence[str]) -> Config:
+def parse(arguments: Sequence[str]) -> Config:
+    """The settings of the verb that the arguments begin with.
+
+    Raises:
+        UserError: a recipe that they name cannot be read.
+        SystemExit: they are not what a verb takes, or ask for help, which is printed.
+    """
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
