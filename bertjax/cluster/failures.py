@@ -23,8 +23,10 @@ def told_in_one_line(what: str, kept: str = "") -> Iterator[None]:
         raise user_error(error, what, kept) from error
 
 
-def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
-    """See `told_in_one_line`."""
+def user_error(
+    error: BaseException, what: str, kept: str = "", processes: str = "--workers"
+) -> UserError:
+    """See `told_in_one_line`; `processes` is the flag that says how many there are."""
     from ray.exceptions import RayError
 
     causes = list(_causes(error))
@@ -34,7 +36,7 @@ def user_error(error: BaseException, what: str, kept: str = "") -> UserError:
             return UserError(f"{cause}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(
-            f"{what} ran out of memory: use fewer --workers, a smaller --batch-size or "
+            f"{what} ran out of memory: use fewer {processes}, a smaller --batch-size or "
             f"--max-length, or machines with more{kept}"
         )
     return UserError(f"{what} failed ({_last_line(causes[-1])}){kept}")

@@ -77,14 +77,15 @@ def tune(config: TuneConfig) -> TuneResult:
     folder = SearchFolder(config)
     folder.refuse_what_is_there()
     _check_data(base)
-    with _ray_tune_is_quiet(), ray_session(config.ray_address, _environment()):
+    with ray_session(config.ray_address, _environment()), _ray_tune_is_quiet():
         concurrent = room_for_trials(config, going_on=folder.is_unfinished())
         tuner = _tuner(config, base, space, folder, concurrent)
         kept = f"; what was done is in {config.out}: --resume goes on"
         try:
             with told_in_one_line("the search", kept):
                 results = tuner.fit()
-                rows = rows_of(ExperimentAnalysis(results.experiment_path).trials)
+                # Not from its notes, in which a trial whose process died may be running still.
+                rows = rows_of(results._experiment_analysis.trials)
         except KeyboardInterrupt:
             raise UserError(f"interrupted{kept}") from None
         write_table(folder.table, rows, list(searched(space)), config.metric)

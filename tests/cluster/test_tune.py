@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from bertjax.cli import main
 from bertjax.cluster.tune import tune
@@ -216,10 +217,20 @@ def test_a_cluster_that_does_not_answer_is_refused_and_what_was_done_is_kept(
     assert not config.out.exists()
 
 
-def test_where_no_trial_finishes_the_first_error_is_told(ray_here, base, tmp_path, capfd):
-    space = (*SPACE[1:], "learning_rate=1e29,1e30")
-    config = replace(base, out=tmp_path / "search", space=space, trials=1)
-    message = refused(arguments_of(config), capfd)
-    assert "no trial came to its end" in message
-    assert "use a lower --learning-rate" in message
-    assert [row["status"] for row in table_of(config)] == ["failed"]
+def test_where_every_trial_dies_the_first_error_is_told(
+    ray_here, base, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr(Console, "on_trial_start", kill_its_process)
+    config = replace(base, out=tmp_path / "search", trials=1)
+    assert main(arguments_of(config)) == 2
+    message = capfd.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("bertjax: no trial came to its end")
+    assert "the first to fail: the process of the trial died" in message
+    (row,) = table_of(config)
+    assert (row["status"], row["epochs_run"]) == ("failed", "0")
+    assert names(config.out) == ["search.json", "trials.csv"]
+
+
+def kill_its_process(console, iteration, trials, trial, **info) -> None:
+    _, pid = ray.get(trial.temporary_state.ray_actor.get_current_ip_pid.remote())
+    os.kill(pid, signal.SIGKILL)
