@@ -89,7 +89,7 @@ def _plot_order(panel: "Axes", shown: Sequence[_Shown], metric: str) -> None:
 def _plot_setting(
     panel: "Axes", name: str, values: Range | Choice, shown: Sequence[_Shown]
 ) -> None:
-    _scatter(panel, [_place(values, one.row.settings[name]) for one in shown], shown)
+    _scatter(panel, [_place(values, one.row, name) for one in shown], shown)
     if isinstance(values, Choice):
         panel.set_xticks(range(len(values.values)), [str(value) for value in values.values])
         panel.set_xlim(-0.5, len(values.values) - 0.5)
@@ -106,9 +106,15 @@ def _plot_setting(
     panel.set_xlabel(f"{name} (log scale)" if values.log else name)
 
 
-def _place(values: Range | Choice, value) -> float:
-    """On the axis; the values of a choice stand in equal distances, like names."""
-    return value if isinstance(values, Range) else values.values.index(value)
+def _place(values: Range | Choice, row: Row, name: str) -> float:
+    """On the axis; the values of a choice stand in equal distances, like names.
+
+    There trials stand a little beside each other, that none hides another.
+    """
+    value = row.settings[name]
+    if isinstance(values, Range):
+        return value
+    return values.values.index(value) + 0.06 * (row.number % 5 - 2)
 
 
 def _scatter(panel: "Axes", places: Sequence[float], shown: Sequence[_Shown]) -> None:
@@ -126,5 +132,5 @@ def _scatter(panel: "Axes", places: Sequence[float], shown: Sequence[_Shown]) ->
 def _mark_best(panel: "Axes", best: Row | None, name: str, space: Space) -> None:
     if best is None or best.best is None:
         return
-    x = best.number if name == "trial" else _place(space[name], best.settings[name])
+    x = best.number if name == "trial" else _place(space[name], best, name)
     panel.scatter([x], [best.best], s=170, marker="*", color=_RED, label="best", zorder=3)

@@ -41,6 +41,7 @@ def ray_session(
     environment = {"env_vars": {**ENVIRONMENT, **(variables or {})}}
     if address is None:
         ray.init(
+            address="local",  # else Ray joins a cluster that it finds running on this machine
             num_cpus=_cores(),
             include_dashboard=False,
             log_to_driver=False,

@@ -48,7 +48,15 @@ def test_each_setting_has_a_panel_on_its_scale_with_the_best_marked():
     assert stars(order) == [(3, 0.8)]
     assert stars(rate) == [(pytest.approx(3e-4), 0.8)]
     assert stars(warmup) == [(pytest.approx(0.03), 0.8)]
-    assert stars(batch) == [(0, 0.8)]
+    assert stars(batch) == [(pytest.approx(0, abs=0.2), 0.8)]
+
+
+def test_trials_of_one_value_stand_beside_each_other():
+    batch = draw_search(ROWS, SPACE, "macro_f1").axes[3]
+    (finished,) = [points for points in batch.collections if points.get_label() == "finished"]
+    first, third = finished.get_offsets().tolist()
+    assert first[0] != third[0]
+    assert round(first[0]) == round(third[0]) == 0
 
 
 def test_the_best_so_far_rises_with_the_trials_that_finished():
