@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from bertjax.checkpoints.atomic import write_text
@@ -58,12 +59,44 @@ class SearchFolder:
         except OSError as error:
             raise UserError(f"cannot write {self._config.out}: {error.strerror}") from error
 
+    def has_notes(self) -> bool:
+        """Whether a trial was begun before the search was cut off."""
+        return self.is_unfinished() and bool(self._notes())
+
+    def keep_notes(self, written: Path) -> None:
+        """Keep what Ray Tune has written there of the search.
+
+        Ray Tune copies it too, but a kill in the middle of that leaves half of it.
+        """
+        before = self._notes()
+        scratch = self.path / ".notes"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        for file in _note_files(written):
+            shutil.copy(file, scratch)
+        number = int(before[-1].name.partition("-")[2]) + 1 if before else 1
+        os.replace(scratch, self.path / f"notes-{number:09d}")
+        for folder in before:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def restore_notes(self) -> None:
+        """Give Ray Tune what was kept last in the place of its own copy."""
+        for file in _note_files(self.state):
+            file.unlink()
+        for file in _note_files(self._notes()[-1]):
+            shutil.copy(file, self.state)
+
+    def _notes(self) -> list[Path]:
+        return sorted(self.path.glob("notes-*"))
+
     def end(self, best: str | None) -> None:
         """Keep the run folder of that name alone, and remove what a search needs to go on."""
         if best is not None and (self.runs / best).exists():
             os.replace(self.runs / best, self.best)
         shutil.rmtree(self.runs, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
+        for folder in self._notes():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _settings(self) -> dict[str, Any]:
         values = asdict(self._config)
@@ -80,3 +113,12 @@ class SearchFolder:
                     f"{before.get(name)!r} and is {value!r}; give the same, or --overwrite to "
                     "start anew"
                 )
+
+
+def _note_files(folder: Path) -> list[Path]:
+    """Of trials, of the search engine and of callbacks; not of what Ray Tune was asked to do."""
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix in (".json", ".pkl") and path.is_file() and path.name != "tuner.pkl"
+    ]

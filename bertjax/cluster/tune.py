@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray.tune import ExperimentAnalysis, RunConfig, Tuner
+from ray.tune import ExperimentAnalysis, ResultGrid, RunConfig, Tuner
 from ray.tune import TuneConfig as RayTuneConfig
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
@@ -34,7 +34,15 @@ from bertjax.cluster.search_space import (
 from bertjax.cluster.session import ray_session
 from bertjax.cluster.trial import BEST, make_trainable, trial_config
 from bertjax.cluster.tune_console import Console
-from bertjax.cluster.tune_report import UNFINISHED, Row, best_of, describe, rows_of, write_table
+from bertjax.cluster.tune_report import (
+    FAILED,
+    UNFINISHED,
+    Row,
+    best_of,
+    describe,
+    rows_of,
+    write_table,
+)
 from bertjax.errors import UserError
 from bertjax.process import tunables
 from bertjax.workflows.configs import FinetuneConfig
@@ -78,14 +86,13 @@ def tune(config: TuneConfig) -> TuneResult:
     folder.refuse_what_is_there()
     _check_data(base)
     with ray_session(config.ray_address, _environment()), _ray_tune_is_quiet():
-        concurrent = room_for_trials(config, going_on=folder.is_unfinished())
+        concurrent = room_for_trials(config, going_on=config.resume and folder.has_notes())
         tuner = _tuner(config, base, space, folder, concurrent)
         kept = f"; what was done is in {config.out}: --resume goes on"
         try:
             with told_in_one_line("the search", kept):
                 results = tuner.fit()
-                # Not from its notes, in which a trial whose process died may be running still.
-                rows = rows_of(results._experiment_analysis.trials)
+                rows = _final_rows(results)
         except KeyboardInterrupt:
             raise UserError(f"interrupted{kept}") from None
         write_table(folder.table, rows, list(searched(space)), config.metric)
@@ -93,6 +100,16 @@ def tune(config: TuneConfig) -> TuneResult:
         if ended < config.trials:  # Ray Tune returns so after Ctrl-C
             raise UserError(f"interrupted after {ended} of {config.trials} trials{kept}")
         return _finish(config, base, space, folder, rows)
+
+
+def _final_rows(results: ResultGrid) -> list[Row]:
+    """Of the notes, where a trial that Ctrl-C has cut off is still to be run.
+
+    There a trial whose process died seems to be running still, so those come from memory.
+    """
+    noted = {row.name: row for row in rows_of(ExperimentAnalysis(results.experiment_path).trials)}
+    known = rows_of(results._experiment_analysis.trials)
+    return [row if row.status == FAILED else noted.get(row.name, row) for row in known]
 
 
 def _base(config: TuneConfig) -> FinetuneConfig:
@@ -130,11 +147,13 @@ def _tuner(
 ) -> Tuner:
     trainable = make_trainable(base, folder.runs, config.trial_cores, config.trial_gpus)
     names = tuple(searched(space))
-    if folder.is_unfinished():
+    domains = {name: values.domain() for name, values in searched(space).items()}
+    if config.resume and folder.has_notes():
+        folder.restore_notes()
         rows = rows_of(ExperimentAnalysis(str(folder.state)).trials)
         ended = sum(row.status != UNFINISHED for row in rows)
         _say(f"going on after {ended} of {config.trials} trials")
-        return Tuner.restore(str(folder.state), trainable)
+        return Tuner.restore(str(folder.state), trainable, param_space=domains)
     folder.begin()
     searcher = make_searcher(config, concurrent)
     _say(
@@ -144,7 +163,7 @@ def _tuner(
     epochs = most_epochs(space)
     return Tuner(
         trainable,
-        param_space={name: values.domain() for name, values in searched(space).items()},
+        param_space=domains,
         tune_config=RayTuneConfig(
             metric=BEST,
             mode="min" if config.metric == "loss" else "max",

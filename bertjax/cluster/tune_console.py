@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -34,6 +35,19 @@ class Console(Callback):
     def __init__(self, config: TuneConfig, names: Sequence[str]):
         self._config = config
         self._names = names
+        self._noted = 0  # time of the notes that were kept last
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Between two steps Ray Tune's notes are whole."""
+        if not trials or trials[0].storage is None:
+            return
+        written = Path(trials[0].storage.experiment_driver_staging_path)
+        newest = max(
+            (path.stat().st_mtime_ns for path in written.glob("experiment_state-*")), default=0
+        )
+        if newest > self._noted:
+            SearchFolder(self._config).keep_notes(written)
+            self._noted = newest
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

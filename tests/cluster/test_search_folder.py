@@ -78,3 +78,25 @@ def test_a_folder_that_cannot_be_made_is_refused(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         begun(replace(config, out=tmp_path / "file" / "search"))
+
+
+def test_of_half_a_copy_nothing_is_left_when_a_search_goes_on(config, tmp_path):
+    folder = unfinished(config)
+    assert not folder.has_notes()
+    written = tmp_path / "written"
+    written.mkdir()
+    for text in ("first", "second"):
+        (written / "experiment_state-1.json").write_text(text)
+        (written / "searcher-state-1.pkl").write_text(text)
+        folder.keep_notes(written)
+    (folder.state / "experiment_state-2.json").write_text("hal")
+    (folder.state / "tuner.pkl").write_text("asked")
+    assert folder.has_notes()
+    folder.restore_notes()
+    assert {path.name: path.read_text() for path in folder.state.iterdir()} == {
+        "experiment_state-1.json": "second",
+        "searcher-state-1.pkl": "second",
+        "tuner.pkl": "asked",
+    }
+    folder.end(None)
+    assert [path.name for path in folder.path.iterdir()] == ["search.json"]
