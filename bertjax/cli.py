@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import (
@@ -18,12 +20,34 @@ from tyro.conf import (
 from bertjax.errors import UserError
 from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
+from bertjax.workflows.flat_settings import with_settings
+from bertjax.workflows.recipe_file import read_recipe
+from bertjax.workflows.tune_configs import TuneConfig
 
-Command = (
-    Annotated[FinetuneConfig, subcommand("finetune")]
-    | Annotated[EvaluateConfig, subcommand("evaluate")]
-    | Annotated[PredictConfig, subcommand("predict")]
-)
+Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FinetuneCommand(FinetuneConfig):
+    __doc__ = FinetuneConfig.__doc__
+    config: Path | None = None
+    """A recipe, as `tune` writes one: a JSON file of settings. Flags beside it go before them."""
+
+
+def _command(recipe: dict[str, Any]) -> Any:
+    """The union of verbs, a type to tyro; the recipe's settings are the defaults of finetune."""
+    if recipe:
+        missing: Any = tyro.MISSING  # asked for, unless the recipe has it
+        default = with_settings(_FinetuneCommand(data=missing, out=missing), recipe)
+        finetune = subcommand("finetune", default=default)
+    else:
+        finetune = subcommand("finetune")
+    return (
+        Annotated[_FinetuneCommand, finetune]
+        | Annotated[EvaluateConfig, subcommand("evaluate")]
+        | Annotated[PredictConfig, subcommand("predict")]
+        | Annotated[TuneConfig, subcommand("tune")]
+    )
 
 
 # Flags without a --no- twin, without the name of a nested dataclass, and DATA for `data`.
@@ -34,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; see `run` for the exit status."""
     try:
         try:
-            config = _parse(arguments)
+            config = parse(sys.argv[1:] if arguments is None else arguments)
             prepare_process()
             return run(config)
+        except UserError as error:  # in a recipe
+            return _refuse(error)
         finally:
             sys.stdout.flush()  # else a closed pipe shows only when Python exits
     except BrokenPipeError:  # `bertjax ... | head` has read enough
@@ -44,26 +70,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _parse(arguments: Sequence[str] | None) -> FinetuneConfig | EvaluateConfig | PredictConfig:
-    return tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]  # a union is a type to tyro
+def parse(arguments: Sequence[str]) -> Config:
+    """The settings of the verb that the arguments begin with.
+
+    Raises:
+        UserError: a recipe that they name cannot be read.
+        SystemExit: they are not what a verb takes, or ask for help, which is printed.
+    """
+    config = tyro.cli(
+        _command(_recipe_of(arguments)),
         prog="bertjax",
         description="Fine-tune BERT on a table of text, score it, and predict, in JAX.",
         args=arguments,
         config=STYLE,
     )
+    if isinstance(config, _FinetuneCommand):
+        values = {entry.name: getattr(config, entry.name) for entry in fields(FinetuneConfig)}
+        return FinetuneConfig(**values)
+    return config
 
 
-def run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> int:
+def _recipe_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read before the flags are, which go before it."""
+    if list(arguments[:1]) != ["finetune"]:
+        return {}
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag == "--config" and value:
+            return read_recipe(Path(value))
+        if flag.startswith("--config="):
+            return read_recipe(Path(flag.removeprefix("--config=")))
+    return {}
+
+
+def run(config: Config) -> int:
     """Run a workflow. Exit status: 0 done; 2 a mistake of the user's, told in one line."""
     try:
         _run(config)
     except UserError as error:
-        print(f"bertjax: {error}", file=sys.stderr)
+        return _refuse(error)
     except KeyboardInterrupt:
         print("bertjax: interrupted; nothing was written", file=sys.stderr)
     except ModuleNotFoundError as error:
-        extra = "cluster" if error.name == "ray" else "train"
+        extra = "cluster" if error.name in ("ray", "optuna", "hyperopt") else "train"
         print(
             f"bertjax: this needs the package {error.name}: pip install 'bertjax[{extra}]'",
             file=sys.stderr,
@@ -73,11 +121,16 @@ def run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> int:
     return 2
 
 
+def _refuse(error: UserError) -> int:
+    print(f"bertjax: {error}", file=sys.stderr)
+    return 2
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
+def _run(config: Config) -> None:
     """Dispatch; the workflows import jax and more, so each is imported when it is asked for."""
     match config:
         case FinetuneConfig():
@@ -102,6 +155,11 @@ def _run(config: FinetuneConfig | EvaluateConfig | PredictConfig) -> None:
             from bertjax.cluster.predict import predict as predict_table
 
             predict_table(config, _say)
+        case TuneConfig():
+            from bertjax.cluster.tune import tune
+
+            result = tune(config)
+            print(f"\nwrote {result.folder}", file=sys.stderr)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

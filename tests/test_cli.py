@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from bertjax.cli import main
+from bertjax.cli import main, parse
+from bertjax.training.configs import OptimizerConfig
+from bertjax.workflows.configs import FinetuneConfig
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -232,14 +234,48 @@ def test_a_folder_that_is_not_there_is_refused(capsys):
     assert "no/such/run" in refused(["predict", "no/such/run", "--text", "a"], capsys)
 
 
-@pytest.mark.parametrize("verb", ["finetune", "evaluate", "predict"])
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "best.json"
+    path.write_text('{"data": "a.csv", "text": ["b", "c"], "epochs": 7, "learning_rate": 0.5}')
+    return path
+
+
+def test_a_recipe_gives_the_settings_and_flags_go_before_it(recipe):
+    config = parse(["finetune", "--config", str(recipe), "--out", "runs/x", "--epochs", "3"])
+    assert config == FinetuneConfig(
+        data="a.csv",
+        out=Path("runs/x"),
+        text=("b", "c"),
+        epochs=3,
+        optimizer=OptimizerConfig(learning_rate=0.5),
+    )
+    other = parse(["finetune", "d.csv", "--out", "runs/x", f"--config={recipe}", "--text", "e"])
+    assert (other.data, other.text, other.epochs) == ("d.csv", ("e",), 7)
+
+
+def test_what_a_recipe_leaves_out_is_asked_for(recipe, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(["finetune", "--config", str(recipe)])
+    assert stop.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_recipe_with_unknown_settings_is_refused(recipe, capsys):
+    recipe.write_text('{"epoch": 7}')
+    message = refused(["finetune", "--config", str(recipe), "--out", "runs/x"], capsys)
+    assert "unknown settings: epoch; known are data, out, text" in message
+    assert "no/such.json" in refused(["finetune", "--config", "no/such.json"], capsys)
+
+
+@pytest.mark.parametrize("verb", ["finetune", "evaluate", "predict", "tune"])
 def test_help_explains_every_flag(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert f"usage: bertjax {verb}" in text
-    assert "--precision" in text
+    assert ("--space" if verb == "tune" else "--precision") in text
 
 
 def test_a_reader_that_leaves_gets_no_traceback():

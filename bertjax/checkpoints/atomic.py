@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Folders and small files that appear whole or not at all."""
 
 import contextlib
 import os
@@ -60,3 +60,10 @@ def _make_scratch(folder: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
     except OSError as error:
         raise UserError(f"cannot write to {parent}: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, in UTF-8, whose old content stays until the new one is there."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, path)

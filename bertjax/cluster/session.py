@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,13 +24,16 @@ ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
+def ray_session(
+    address: str | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Ray, connected to a running cluster, or started with this machine's cores and ended after.
 
     Where Ray runs in this process already, that is used and left as it is.
 
     Args:
         address: host:port of a cluster's head, or ray://host:port; None: start one here.
+        variables: that every process of Ray begins with, besides those of `ENVIRONMENT`.
 
     Raises:
         UserError: no cluster answers at the address.
@@ -41,17 +44,18 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     _be_quiet()
+    environment = {**ENVIRONMENT, **(variables or {})}
     if address is None:
-        _start()
+        _start(environment)
     else:
-        _connect(address)
+        _connect(address, environment)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start() -> None:
+def _start(environment: dict[str, str]) -> None:
     import ray
 
     os.environ.setdefault("RAY_task_oom_retries", OOM_RETRIES)
@@ -61,11 +65,11 @@ def _start() -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": ENVIRONMENT},
+        runtime_env={"env_vars": environment},
     )
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, environment: dict[str, str]) -> None:
     import ray
 
     _check_answers(address)
@@ -77,7 +81,7 @@ def _connect(address: str) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": ENVIRONMENT, "py_modules": [library]},
+            runtime_env={"env_vars": environment, "py_modules": [library]},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(_unreachable(address, error)) from error

@@ -79,6 +79,8 @@ class FinetuneConfig:
     max_length: int | None = None
     """Tokens of a text that are read; by default the most that the model can."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    dropout: float | None = None
+    """Of hidden states, attention and head; by default what the checkpoint says."""
     clean: bool = False
     """Lowercase the texts and drop stop words and punctuation first."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -122,6 +124,8 @@ class FinetuneConfig:
         for name in ("learning_rate", "weight_decay", "clip_norm"):
             _check_range(name, getattr(self.optimizer, name), 0, None)
         _check_range("warmup", self.optimizer.warmup, 0, 1)
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout is {self.dropout}, but must be at least 0 and less than 1")
         self.cluster.check()
         MeshShape.parse(self.mesh)
         if self.mesh and self.parallel != "mesh":

@@ -58,11 +58,26 @@ def max_length(config: FinetuneConfig, model: BertConfig) -> int:
 
 
 def narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, config: FinetuneConfig) -> Checkpoint:
-    """The checkpoint with the words of a vocabulary alone, and the model that is trained."""
-    small = vocabulary.narrow_config(checkpoint.config)
+    """The checkpoint with the words of a vocabulary alone, and the model that is trained.
+
+    `config.dropout` is this model's alone: the written config.json keeps the checkpoint's, so that
+    a later fine-tuning of the run folder begins with what its model was made with.
+    """
+    small = _with_dropout(vocabulary.narrow_config(checkpoint.config), config.dropout)
     model = make_model(small, checkpoint.task, config.precision, remat=config.rematerialise)
     params = vocabulary.narrow_params(checkpoint.params)
     return replace(checkpoint, config=small, model=model, params=params)
+
+
+def _with_dropout(model: BertConfig, dropout: float | None) -> BertConfig:
+    if dropout is None:
+        return model
+    return replace(
+        model,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        classifier_dropout=None,  # the head's is that of hidden states
+    )
 
 
 def train(

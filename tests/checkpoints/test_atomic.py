@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bertjax.checkpoints.atomic import new_folder, refuse_existing
+from bertjax.checkpoints.atomic import new_folder, refuse_existing, write_text
 from bertjax.errors import UserError
 
 
@@ -166,3 +166,14 @@ def test_refuse_existing(old):
     refuse_existing(old.parent / "new", overwrite=False)
     with pytest.raises(UserError, match="exists already"):
         refuse_existing(old, overwrite=False)
+
+
+def test_a_text_stays_until_the_new_one_is_there(tmp_path):
+    path = tmp_path / "trials.csv"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new \ud800")
+    assert path.read_text() == "old"
+    write_text(path, "né")
+    assert path.read_bytes() == "né".encode()
+    assert names(tmp_path) == ["trials.csv"]

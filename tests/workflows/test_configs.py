@@ -23,6 +23,8 @@ def test_the_defaults_are_in_their_ranges():
         ({"seed": -1}, "--seed is -1, but must be at least 0"),
         ({"validation_size": 1.5}, "--validation-size is 1.5, but must be from 0 to 1"),
         ({"optimizer": OptimizerConfig(clip_norm=-1.0)}, "--clip-norm is -1.0, but must be"),
+        ({"dropout": 1.0}, "--dropout is 1.0, but must be at least 0 and less than 1"),
+        ({"dropout": float("nan")}, "--dropout is nan"),
         ({"mesh": "model=2"}, "--mesh has the axes data and fsdp, not 'model'"),
         ({"mesh": "fsdp=2"}, "--mesh fsdp=2 needs --parallel mesh, not jit"),
     ],
