@@ -142,11 +142,11 @@ def _compiler_options(save_memory: bool) -> dict[str, str] | None:
 
 
 def _unplaced(tree):
-    """The same values on no device, so that jit takes them for copies of what all processes have."""
+    """The same values on no device: jit takes them for copies of what all processes have."""
 
     def unplaced(x):
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            words = np.asarray(jax.random.key_data(x))
+            words = jnp.asarray(np.asarray(jax.random.key_data(x)))
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
         return np.asarray(x)
 
