@@ -145,7 +145,7 @@ def _unplaced(tree):
     """The same values on no device: jit takes them for copies of what all processes have."""
 
     def unplaced(x):
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             words = jnp.asarray(np.asarray(jax.random.key_data(x)))
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
         return np.asarray(x)

@@ -59,7 +59,8 @@ class FinetuneConfig:
     """Fine-tune a BERT to classify the texts of a table, and write a run folder."""
 
     data: Positional[str]
-    """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`."""
+    """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`; with
+    --workers also a folder of files, here or at an s3:// or gs:// address."""
     out: Path
     """The run folder to write: a Hugging Face checkpoint with bertjax.json beside it."""
     text: tuple[str, ...] = ("text",)
