@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, describe_machine, usable_cores
@@ -24,6 +24,8 @@ from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 
 Record = dict[str, Any]
 
+Part = Literal["ingestion", "training"]
+
 TOKENS = 120  # of a text, on average
 GRADIENT = 22_713_216  # entries of a MiniLM's, all words among them
 
@@ -32,9 +34,11 @@ GRADIENT = 22_713_216  # entries of a MiniLM's, all words among them
 class ScalingConfig:
     """Ingestion and training through Ray on 1 and on 2 processes."""
 
+    parts: tuple[Part, ...] = ("ingestion", "training")
+    """What to measure."""
     rows: int = 200_000
     """Of the table that is read; a tenth of it is read too."""
-    train_rows: int = 3200
+    train_rows: int = 1600
     """That are trained on, once."""
     object_store_mb: int = 1024
     """Shared memory that Ray may use."""
@@ -54,26 +58,35 @@ def run(config: ScalingConfig) -> None:
     if config.quick:
         config = replace(config, rows=400, train_rows=500, workers=config.workers[:1])
     with tempfile.TemporaryDirectory(prefix="bertjax-scaling-") as name:
-        folder = Path(name)
-        bench = _Bench(config, folder)
-        ingestion = [bench.ingest(rows, workers) for rows, workers in _ingestions(config)]
-        print_table(
-            f"Ingestion, texts of {TOKENS} tokens",
-            ("", "read, tokenized, split", "/ 1", "planned", "iterated", "driver", "worker"),
-            ingestion_rows(ingestion),
-        )
-        training = [bench.train(workers) for workers in config.workers]
-        reduction = bench.reduce()
-        print_table(
-            "Training a MiniLM",
-            ("", "first step after", "tokens / s", "/ 1", "waiting for input"),
-            training_rows(training),
-        )
+        bench = _Bench(config, Path(name))
+        if "ingestion" in config.parts:
+            _show_ingestion(bench)
+        if "training" in config.parts:
+            _show_training(bench)
+    print(f"{cpu_model()}, {usable_cores()} cores; one run each")
+
+
+def _show_ingestion(bench: "_Bench") -> None:
+    records = [bench.ingest(rows, workers) for rows, workers in _ingestions(bench.config)]
+    print_table(
+        f"Ingestion, texts of {TOKENS} tokens",
+        ("", "read, tokenized, split", "/ 1", "planned", "iterated", "driver", "worker"),
+        ingestion_rows(records),
+    )
+
+
+def _show_training(bench: "_Bench") -> None:
+    records = [bench.train(workers) for workers in bench.config.workers]
+    print_table(
+        "Training a MiniLM",
+        ("", "first step after", "tokens / s", "/ 1", "waiting for input"),
+        training_rows(records),
+    )
+    reduction = bench.reduce()
     print(
         f"the sum of a gradient of {megabytes(reduction['bytes'])} over two processes takes "
         f"{reduction['call_s'] * 1e3:,.0f} ms"
     )
-    print(f"{cpu_model()}, {usable_cores()} cores; one run each")
 
 
 def _ingestions(config: ScalingConfig) -> list[tuple[int, int]]:

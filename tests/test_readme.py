@@ -29,7 +29,7 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "search").mkdir(parents=True)
     (tmp_path / "runs" / "search" / "best.json").write_text('{"data": "projects.csv"}')
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", "").splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines]
     verbs = [command for command in commands if command and command[0] == "bertjax"]
     assert len(verbs) >= 4

@@ -5,6 +5,7 @@ anew by Ray Train, and each takes the step of `training/` on its share of a batc
 step computes does not depend on how many there are: the batches are the same, and so is dropout.
 """
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -68,13 +69,18 @@ def finetune(
 
 @contextmanager
 def _interruptible(config: FinetuneConfig) -> Iterator[None]:
+    """Tell of Ctrl-C in one line. Ray Train's own handler of it, which stays, is taken away."""
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the second from that handler
         raise UserError(
             f"interrupted; {config.out} was not written, but --resume goes on from the last "
             "snapshot"
         ) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:

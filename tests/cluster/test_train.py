@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -91,10 +93,15 @@ def parent_of(process: Path) -> Path:
     return process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
 
 
-def kill_a_worker(storage: Path, killed: list[int]) -> None:
-    """Once Ray Train knows of the first snapshot."""
+def wait_for_a_snapshot(storage: Path) -> None:
+    """Until Ray Train knows of it."""
     while not (storage / "training" / "checkpoint_manager_snapshot.json").exists():
         time.sleep(0.02)
+
+
+def kill_a_worker(storage: Path, killed: list[int]) -> None:
+    """Once there is a snapshot."""
+    wait_for_a_snapshot(storage)
     killed += workers()[-1:]
     os.kill(killed[0], signal.SIGKILL)
 
@@ -119,6 +126,52 @@ def test_a_killed_worker_costs_the_steps_since_the_last_snapshot_and_no_bit(
         np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
     assert result.training["history"] == two_workers[0].training["history"]
     assert result.scores == two_workers[0].scores
+
+
+def start_command(config: FinetuneConfig, out: Path) -> subprocess.Popen[str]:
+    """`bertjax finetune` with these settings, on a Ray of its own."""
+    options = {
+        "label": config.label,
+        "checkpoint": config.checkpoint,
+        "out": out,
+        "epochs": config.epochs,
+        "batch-size": config.batch_size,
+        "validation-size": config.validation_size,
+        "precision": config.precision,
+        "learning-rate": config.optimizer.learning_rate,
+        "snapshot-every": config.snapshot_every,
+        "workers": config.cluster.workers,
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bertjax", "finetune", config.data, "--text", *config.text, *flags],
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_a_command_that_ended_early_goes_on_to_the_same_bits(by, config, two_workers, tmp_path):
+    out = tmp_path / "run"
+    command = start_command(config, out)
+    wait_for_a_snapshot(out.with_name("run.snapshots"))
+    os.kill(command.pid, by)
+    said = command.communicate(timeout=200)[1]
+    assert not out.exists()
+    if by == signal.SIGINT:
+        assert command.returncode == 2, said
+        assert said.splitlines()[-1].startswith(f"bertjax: interrupted; {out} was not written")
+        assert "Traceback" not in said
+    with pytest.raises(UserError, match="holds an unfinished run: pass --resume"):
+        finetune(replace(config, out=out), verbose=False)
+    finetune(replace(config, out=out, resume=True), verbose=False)
+    values, expected = (load_file(f / "model.safetensors") for f in (out, two_workers[1]))
+    for name in values:
+        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+    assert not out.with_name("run.snapshots").exists()
 
 
 @pytest.mark.parametrize(
