@@ -9,9 +9,12 @@ import pytest
 import bertjax
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
-    """Ray, as a workflow starts it; its processes have one device each."""
+    """Ray, as a workflow starts it; its processes have one device each.
+
+    One a file: what a job that failed leaves behind may keep a core that the next file needs.
+    """
     from ray.data import DataContext
 
     from bertjax.cluster.session import ray_session
