@@ -52,7 +52,7 @@ def main() -> None:
         )
         times["ingest_s"] = time.perf_counter() - began
         began = time.perf_counter()
-        needs = plan_needs(found.train.shards, 32, 0, 1, 384)
+        needs = plan_needs(found.train, 32, 0, 1, 384)
         times["plan_s"] = time.perf_counter() - began
         count = count_rows(found.train.shards)
         plan = cheapest_plan(

@@ -9,11 +9,11 @@ writes it anew for each part. No row comes to the driver, and no task imports ja
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from ray.data import DataContext, Dataset, from_items
@@ -28,7 +28,6 @@ from bertjax.data.shards import (
     Rows,
     Shard,
     count_rows,
-    read_lengths,
     read_rows,
     window_needs,
     windows_in_order,
@@ -158,19 +157,19 @@ def ingest(reading: Reading) -> Ingested:
     )
 
 
-def plan_needs(shards: Sequence[Shard], batch_size: int, seed: int, epochs: int, hidden_size: int):
+def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size: int) -> Needs:
     """What the steps of all epochs need at the most, by row length; surveyed in tasks.
 
     Of a long table two row lengths alone are asked about: those that its first window likes best.
     """
     prepare_context()
+    shards = part.shards
     windows = [
         (epoch, pieces)
         for epoch in range(epochs)
         for pieces in windows_of_epoch(shards, seed, epoch)
     ]
-    longest = max(int(read_lengths(shards, [piece]).max()) for piece in windows_in_order(shards))
-    row_lengths = candidate_row_lengths(longest)
+    row_lengths = candidate_row_lengths(part.longest)
     if len(windows) > _EXACT:
         first = window_needs(shards, windows[0][1], batch_size, seed, 0, row_lengths)
         row_lengths = _cheapest(first, batch_size, hidden_size, 2)
@@ -233,7 +232,7 @@ def _tokenize_block(frame: "pd.DataFrame", reading: Reading) -> Survey:
     names = tuple(sorted(set(labels)))
     rows = Rows(tokens.ids, encode_labels(labels, names))
     lengths = [len(ids) for ids in tokens.ids]
-    result.shards = [write_shard(f"{reading.folder}/all-{_unique()}.parquet", rows)]
+    result.shards = [write_shard(f"{reading.folder}/all-{uuid4().hex}.parquet", rows)]
     result.labels, result.counts, result.digests = [names], [Counter(labels)], [digest]
     result.lengths = np.bincount(lengths, minlength=reading.max_length + 1)
     result.used[np.concatenate(tokens.ids)] = True
@@ -251,12 +250,6 @@ def _empty_survey(reading: Reading) -> Survey:
 @cache
 def _tokenizer(checkpoint: str) -> "PreTrainedTokenizerFast":
     return load_tokenizer(resolve(checkpoint))
-
-
-def _unique() -> str:
-    import uuid
-
-    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -349,8 +342,8 @@ def _sample(histogram: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(histogram)), -(-histogram // thinning))
 
 
-def _digest_of(digests: Iterable[str]) -> str:
-    return hashlib.sha256(json.dumps(list(chain(digests))).encode()).hexdigest()
+def _digest_of(digests: list[str]) -> str:
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def prepare_context(block: int = BLOCK) -> None:

@@ -117,7 +117,7 @@ def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
         versions=versions(),
     )
     needs = plan_needs(
-        found.train.shards, config.batch_size, config.seed, config.epochs, model.hidden_size
+        found.train, config.batch_size, config.seed, config.epochs, model.hidden_size
     )
     held_out = bool(found.validation.shards or found.test.shards)
     return Job(

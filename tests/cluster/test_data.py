@@ -117,7 +117,7 @@ def test_the_needs_of_steps_are_those_of_a_plan_made_in_memory(reading, long_tab
     found = ingest(reading(long_table, max_length=512, validation_size=0.0))
     rows = read_rows(found.train.shards, windows_in_order(found.train.shards))
     plan = plan_packing([len(ids) for ids in rows.ids], 16, 3, 2, hidden_size=64)
-    need = plan_needs(found.train.shards, 16, 3, 2, hidden_size=64)[plan.row_length]
+    need = plan_needs(found.train, 16, 3, 2, hidden_size=64)[plan.row_length]
     assert (need.rows, need.segments) == (plan.rows, plan.max_segments)
 
 
@@ -134,7 +134,7 @@ def test_of_many_windows_the_likeliest_row_lengths_are_asked_about(
         1,
         hidden_size=64,
     )
-    needs = plan_needs(found.train.shards, rows, 3, 1, hidden_size=64)
+    needs = plan_needs(found.train, rows, 3, 1, hidden_size=64)
     assert len(needs) == 2
     assert needs[plan.row_length].rows == plan.rows
 

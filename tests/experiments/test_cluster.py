@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import ValidationError
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from bertjax.cli import parse
 from bertjax.workflows.configs import FinetuneConfig
@@ -37,9 +39,12 @@ def test_the_command_of_an_example_is_one_that_bertjax_takes(example):
 
 @pytest.mark.parametrize("name", ["gpu", "tpu"])
 def test_rays_launcher_takes_an_example(name):
-    schema = pytest.importorskip("ray.autoscaler._private.util", reason="needs ray")
     config = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    schema.validate_config(schema.prepare_config(config))
+    prepared = prepare_config(config)
+    validate_config(prepared)  # raises
+    assert prepared["available_node_types"].keys() == {"head", name}
+    with pytest.raises(ValidationError, match="head_node_typ"):
+        validate_config({**prepared, "head_node_typ": "head"})
 
 
 def test_the_job_for_kubernetes_asks_for_as_many_gpus_as_its_command():
