@@ -59,6 +59,8 @@ class ReportedSnapshots:
         if checkpoint is None:
             return None
         with checkpoint.as_directory() as folder:
+            if not (Path(folder) / POSITION).exists():  # the run folder: only its copying was lost
+                return None
             text = (Path(folder) / POSITION).read_text(encoding="utf-8")
             state = (Path(folder) / STATE).read_bytes()
         position = json.loads(text)

@@ -38,6 +38,7 @@ from bertjax.workflows.recipe import max_length, settings, versions
 
 RUN = "training"  # name of Ray Train's folder in the storage
 ROWS = "rows"  # folder of the shards there
+NOTES = "checkpoint_manager_snapshot.json"  # of Ray Train, on the snapshots that it has
 
 
 def finetune(
@@ -58,26 +59,36 @@ def finetune(
     config.check()
     scratch = check_out(config)
     storage = config.cluster.storage or str(scratch)
-    with ray_session(config.cluster.ray_address), _interruptible(config):
+    with ray_session(config.cluster.ray_address), _interruptible(config, storage), _tidy(storage):
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
             job = _prepare(config, storage, say)
-        onward = f"; what was reached is in {storage}: --resume goes on"
+        onward = f"; --resume goes on from the last snapshot, if there is one in {storage}"
         with told_in_one_line("training", onward), _console(say, verbose, listener) as queue:
             return _train(job, storage, queue)
 
 
 @contextmanager
-def _interruptible(config: FinetuneConfig) -> Iterator[None]:
+def _tidy(storage: str) -> Iterator[None]:
+    """Leave nothing of a run that failed before its first snapshot: there is nothing to resume."""
+    try:
+        yield
+    except BaseException:
+        if _exists(storage) and not _has_snapshot(storage):
+            _remove(storage)
+        raise
+
+
+@contextmanager
+def _interruptible(config: FinetuneConfig, storage: str) -> Iterator[None]:
     """Tell of Ctrl-C in one line. Ray Train's own handler of it, which stays, is taken away."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # the second from that handler
-        raise UserError(
-            f"interrupted; {config.out} was not written, but --resume goes on from the last "
-            "snapshot"
-        ) from None
+        onward = "but --resume goes on from the last snapshot" if _has_snapshot(storage) else ""
+        line = f"interrupted; {config.out} was not written, {onward}".removesuffix(", ")
+        raise UserError(line) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
@@ -188,12 +199,13 @@ def _train(job: Job, storage: str, queue: Queue | None) -> FinetuneResult:
     if isinstance(outcome, UserError):
         raise outcome
     assert isinstance(outcome, Outcome)
-    assert result.checkpoint is not None
-    with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
-        result.checkpoint.to_directory(scratch)
+    if outcome.written:
+        assert result.checkpoint is not None
+        with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
+            result.checkpoint.to_directory(scratch)
+    _remove(storage)  # going on from lost numbers would end in the same place
     if outcome.stopped:
         raise UserError(outcome.stopped)
-    _remove(storage)
     return FinetuneResult(config.out, outcome.scores, outcome.training)
 
 
@@ -219,12 +231,25 @@ def _console(say: Say, verbose: bool, listener: Listener | None) -> Iterator[Que
         queue.shutdown()
 
 
+def _has_snapshot(storage: str) -> bool:
+    """Whether Ray Train knows of one."""
+    return _exists(f"{storage}/{RUN}/{NOTES}")
+
+
+def _exists(place: str) -> bool:
+    from pyarrow.fs import FileSystem, FileType
+
+    filesystem, path = FileSystem.from_uri(place)
+    return filesystem.get_file_info(path).type != FileType.NotFound
+
+
 def _remove(storage: str) -> None:
-    """Delete rows and snapshots of a run that has come to its end."""
+    """Delete the rows and snapshots of a run that nobody goes on with."""
     from pyarrow.fs import FileSelector, FileSystem
 
     filesystem, path = FileSystem.from_uri(storage)
     for name in (RUN, ROWS):
-        filesystem.delete_dir(f"{path}/{name}")
+        if _exists(f"{storage}/{name}"):
+            filesystem.delete_dir(f"{path}/{name}")
     if not filesystem.get_file_info(FileSelector(path)):
         filesystem.delete_dir(path)

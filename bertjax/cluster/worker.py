@@ -56,6 +56,7 @@ class Outcome(NamedTuple):
     scores: dict[str, Any]
     training: dict[str, Any]
     stopped: str  # one line on why training came to no good end
+    written: bool  # whether there is a run folder: the last checkpoint
 
 
 def work(settings: dict[str, Any]) -> Outcome | UserError:
@@ -234,8 +235,10 @@ def _finish(
 ) -> Outcome:
     """Score the test rows, and report the run folder in the place of the last snapshot."""
     run = trained.run
-    if result.ending == "not finite" and result.best is None:
-        raise UserError(f"{result.message}; nothing was written, since no state was good")
+    lost = result.ending == "not finite"  # workers are not interrupted
+    if lost and result.best is None:
+        line = f"{result.message}; nothing was written, since no state was good"
+        return Outcome({}, run.training, line, False)
     if score and job.test:
         scores = classification_scores(*score(result.params, job.test), trained.labels)
         run = replace(run, scores=scores)
@@ -243,7 +246,5 @@ def _finish(
         if mate.first:
             write_checkpoint(replace(trained, run=run), Path(folder))
         report(folder)
-    stopped = ""
-    if result.ending in ("interrupted", "not finite"):
-        stopped = stopped_message(job.config, result)
-    return Outcome(run.scores, run.training, stopped)
+    stopped = stopped_message(job.config, result) if lost else ""
+    return Outcome(run.scores, run.training, stopped, True)

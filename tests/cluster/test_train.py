@@ -190,7 +190,17 @@ def test_what_the_cluster_has_not_is_refused(cluster, message, config, tmp_path)
         finetune(
             replace(config, out=tmp_path / "run", cluster=ClusterConfig(**cluster)), verbose=False
         )
-    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_failed_before_the_first_snapshot_leaves_nothing(config, tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "a.csv").write_text(Path(config.data).read_text())
+    (folder / "b.csv").write_text('title,description,tag\n"never closed,x,y\n')
+    with pytest.raises(UserError, match=r"b\.csv is not a well-formed \.csv"):
+        finetune(replace(config, data=str(folder), out=tmp_path / "run"), verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["tables"]
 
 
 def test_a_mistake_that_a_worker_finds_is_told_in_one_line(config, tmp_path):
@@ -198,3 +208,4 @@ def test_a_mistake_that_a_worker_finds_is_told_in_one_line(config, tmp_path):
     with pytest.raises(UserError, match=r"--mesh needs a multiple of 3 devices, found 2$") as error:
         finetune(wrong, verbose=False)
     assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
