@@ -46,9 +46,10 @@ def tunables() -> str:
 
 
 def prepare_process() -> None:
-    """The other settings, to be made before jax is imported."""
+    """The other settings, to be made before jax and Ray are imported."""
     cache_compilations()
     return_memory_of_compilation()
+    hide_lost_processes()
 
 
 def cache_compilations() -> None:
@@ -65,6 +66,14 @@ def cache_compilations() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def hide_lost_processes() -> None:
+    """Have Ray not print, among the results, that one of its processes has died; we tell of it.
+
+    Ray reads this when it is imported.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker died or was killed")
 
 
 def return_memory_of_compilation() -> None:

@@ -85,7 +85,7 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
     kept = f"; what is finished is in {config.out}, and --resume goes on from there"
     with _interruptible(kept), ray_session(config.cluster.ray_address):
         check_actors(config.cluster)
-        with told_in_one_line(f"predicting {config.data}", kept, LESS):
+        with told_in_one_line(f"predicting {config.data}", lambda: kept, LESS):
             counts, broken = _write(_stream(config, source, task, todo), output)
     output.close()
     say(_summary(counts, config.out))

@@ -63,8 +63,10 @@ def finetune(
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
             job = _prepare(config, storage, say)
-        onward = f"; --resume goes on from the last snapshot, if there is one in {storage}"
-        with told_in_one_line("training", onward), _console(say, verbose, listener) as queue:
+        with (
+            told_in_one_line("training", lambda: _onward(storage)),
+            _console(say, verbose, listener) as queue,
+        ):
             return _train(job, storage, queue)
 
 
@@ -86,8 +88,7 @@ def _interruptible(config: FinetuneConfig, storage: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # the second from that handler
-        onward = "but --resume goes on from the last snapshot" if _has_snapshot(storage) else ""
-        line = f"interrupted; {config.out} was not written, {onward}".removesuffix(", ")
+        line = f"interrupted; {config.out} was not written{_onward(storage)}"
         raise UserError(line) from None
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -229,6 +230,10 @@ def _console(say: Say, verbose: bool, listener: Listener | None) -> Iterator[Que
         thread.join()
         bar.close()
         queue.shutdown()
+
+
+def _onward(storage: str) -> str:
+    return "; --resume goes on from the last snapshot" if _has_snapshot(storage) else ""
 
 
 def _has_snapshot(storage: str) -> bool:

@@ -90,7 +90,7 @@ def tune(config: TuneConfig) -> TuneResult:
         tuner = _tuner(config, base, space, folder, concurrent)
         kept = f"; what was done is in {config.out}: --resume goes on"
         try:
-            with told_in_one_line("the search", kept):
+            with told_in_one_line("the search", lambda: kept):
                 results = tuner.fit()
                 rows = _final_rows(results)
         except KeyboardInterrupt:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 
 from bertjax.checkpoints.atomic import write_text
@@ -74,8 +73,6 @@ def _error_of(trial: Trial) -> str:
     if local and Path(local).exists():
         error = pickle.loads(Path(local).read_bytes())
     error = error or trial.get_pickled_error()
-    if isinstance(error, RayActorError):
-        return "the process of the trial died: was it killed, or out of memory?"
     if error is not None:
         return str(user_error(error, "the trial", remedy=LESS_AT_ONCE))
     lines = str(trial.get_error() or "").strip().splitlines()

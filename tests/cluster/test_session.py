@@ -51,3 +51,35 @@ def test_importing_starts_nothing():
     program = "import ray, bertjax.cluster.train; sys.exit(ray.is_initialized())"
     done = subprocess.run([sys.executable, "-c", f"import sys; {program}"], timeout=120)
     assert done.returncode == 0
+
+
+LOSES_A_PROCESS = """
+import os, signal, sys, time
+from bertjax.process import prepare_process
+
+if len(sys.argv) > 1:
+    prepare_process()
+import ray
+from bertjax.cluster.session import ray_session
+
+@ray.remote(max_retries=0)
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with ray_session():
+    try:
+        ray.get(die.remote())
+    except ray.exceptions.WorkerCrashedError:
+        time.sleep(3)  # Ray tells of it later
+"""
+
+
+def test_ray_tells_nothing_of_a_lost_process_among_the_results():
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", LOSES_A_PROCESS, *mode], timeout=120, capture_output=True
+        ).stdout
+        for mode in ((), ("as the command does",))
+    ]
+    assert b"worker died" in told[0]
+    assert told[1] == b""

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from safetensors.numpy import load_file
 
+from bertjax.cluster import train as module
+from bertjax.cluster.failures import LESS
 from bertjax.cluster.train import finetune
 from bertjax.errors import UserError
 from bertjax.training.configs import OptimizerConfig
@@ -209,3 +212,31 @@ def test_a_mistake_that_a_worker_finds_is_told_in_one_line(config, tmp_path):
         finetune(wrong, verbose=False)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def greedy(settings) -> None:
+    np.zeros(2**58)
+
+
+def killed(settings) -> None:
+    time.sleep(1)  # as long as it takes Ray to know that the worker runs
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (greedy, f"^training ran out of memory: {LESS}$"),
+        (killed, f"^training lost a process, most likely because the system .*: {LESS}$"),
+    ],
+)
+def test_a_worker_without_memory_ends_the_training(work, message, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "work", work)
+    cluster = ClusterConfig(workers=2, retries=0)
+    with pytest.raises(UserError, match=message):
+        finetune(replace(config, out=tmp_path / "run", cluster=cluster), verbose=False)
+    assert not list(tmp_path.iterdir())
+    until = time.monotonic() + 60  # for the cores to be free again
+    while ray.available_resources().get("CPU", 0) < 2:
+        assert time.monotonic() < until, ray.available_resources()
+        time.sleep(0.1)

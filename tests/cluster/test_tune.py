@@ -225,7 +225,7 @@ def test_where_every_trial_dies_the_first_error_is_told(
     assert main(arguments_of(config)) == 2
     message = capfd.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("bertjax: no trial came to its end")
-    assert "the first to fail: the process of the trial died" in message
+    assert "the first to fail: the trial lost a process, most likely because" in message
     (row,) = table_of(config)
     assert (row["status"], row["epochs_run"]) == ("failed", "0")
     assert names(config.out) == ["search.json", "trials.csv"]
