@@ -25,7 +25,8 @@ def main() -> None:
         runtime_env={"env_vars": ENVIRONMENT},
     )
     from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
-    from bertjax.cluster.data import Reading, ingest, plan_needs
+    from bertjax.cluster.data import ingest, plan_needs
+    from bertjax.cluster.ingested import Reading
     from bertjax.data.packing import cheapest_plan
     from bertjax.data.shards import count_rows, sharded_batches, steps_of_epoch
 

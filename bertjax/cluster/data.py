@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ import numpy as np
 from ray.data import DataContext, Dataset, from_items
 
 from bertjax.checkpoints.resolve import resolve
+from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading, keep
 from bertjax.cluster.sources import stream_table
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.labels import classes_of, encode_labels
@@ -35,7 +36,8 @@ from bertjax.data.shards import (
     write_shard,
 )
 from bertjax.data.sources import fingerprint, labelled_rows, text_of
-from bertjax.data.splits import Parts, check_counts, check_shares, split_parts, split_piece
+from bertjax.data.splits import check_counts, check_shares, split_parts, split_piece
+from bertjax.data.storage import make_folder, remove_folder
 from bertjax.data.tokens import load_tokenizer, tokenize
 from bertjax.errors import UserError
 
@@ -44,27 +46,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 BLOCK = 8 * 2**20  # bytes of text that a task tokenizes at once
-PARTS = Parts._fields
 _EXACT = 8  # windows in all epochs up to which every row length is tried on each
-_SAMPLE = 2**20  # texts whose lengths stand for all
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the rows of a table are to become."""
-
-    data: str
-    text: tuple[str, ...]  # columns
-    label: str  # column
-    clean: bool
-    checkpoint: str  # whose tokenizer is taken; by name, for each machine has it elsewhere
-    max_length: int  # tokens
-    folder: str  # for the shards
-    vocabulary: int  # token ids that there are
-    pad_token_id: int
-    test_size: float
-    validation_size: float
-    seed: int
 
 
 @dataclass
@@ -93,44 +75,15 @@ class Survey:
         self.truncated += other.truncated
 
 
-@dataclass
-class Part:
-    """Rows that serve for one purpose; token ids are places in the table's own vocabulary."""
-
-    shards: list[Shard] = field(default_factory=list)
-    tokens: int = 0
-    longest: int = 0
-    counts: Any = 0  # rows of each class [C]
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """A table whose rows lie in shards."""
-
-    classes: tuple[str, ...]
-    class_rows: dict[str, int]
-    vocabulary: np.ndarray  # token ids in use [U], ascending
-    train: Part
-    validation: Part
-    test: Part
-    lengths: np.ndarray  # of the texts, or of a sample of them
-    dropped: int
-    truncated: int
-    fingerprint: str
-
-    @property
-    def rows(self) -> int:
-        return sum(self.class_rows.values())
-
-
 def ingest(reading: Reading) -> Ingested:
-    """Read, tokenize and split a table.
+    """Read, tokenize and split a table, and keep what was found beside the shards.
 
     Raises:
       UserError: as `read_table`, `classes_of` and `split_parts`; Ray wraps what a task raises.
     """
     check_shares(reading.test_size, reading.validation_size)
     prepare_context()
+    make_folder(_first_pass(reading))
     survey = _tokenized(reading)
     counts = survey.total
     if not counts:
@@ -142,19 +95,26 @@ def ingest(reading: Reading) -> Ingested:
     for size in filter(None, (reading.test_size, reading.validation_size)):
         check_counts(counts, size)
     parts = _split(reading, survey, classes)
+    remove_folder(_first_pass(reading))
     digests = survey.digests
-    return Ingested(
-        classes=classes,
+    found = Ingested(
         class_rows={name: counts[name] for name in classes},
         vocabulary=np.flatnonzero(survey.used),
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
-        lengths=_sample(survey.lengths),
+        histogram=survey.lengths,
         dropped=survey.dropped,
         truncated=survey.truncated,
         fingerprint=digests[0] if len(digests) == 1 else _digest_of(digests),
     )
+    keep(reading, found)
+    return found
+
+
+def _first_pass(reading: Reading) -> str:
+    """The folder of the shards that are not yet split."""
+    return f"{reading.folder}/all"
 
 
 def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size: int) -> Needs:
@@ -232,7 +192,7 @@ def _tokenize_block(frame: "pd.DataFrame", reading: Reading) -> Survey:
     names = tuple(sorted(set(labels)))
     rows = Rows(tokens.ids, encode_labels(labels, names))
     lengths = [len(ids) for ids in tokens.ids]
-    result.shards = [write_shard(f"{reading.folder}/all-{uuid4().hex}.parquet", rows)]
+    result.shards = [write_shard(f"{_first_pass(reading)}/{uuid4().hex}.parquet", rows)]
     result.labels, result.counts, result.digests = [names], [Counter(labels)], [digest]
     result.lengths = np.bincount(lengths, minlength=reading.max_length + 1)
     result.used[np.concatenate(tokens.ids)] = True
@@ -334,12 +294,6 @@ def _write_part(
         longest=max(map(len, kept)),
         counts=np.bincount(labels[indices], minlength=classes),
     )
-
-
-def _sample(histogram: np.ndarray) -> np.ndarray:
-    """Lengths in the proportions of a histogram, the longest among them."""
-    thinning = max(1, int(histogram.sum()) // _SAMPLE)
-    return np.repeat(np.arange(len(histogram)), -(-histogram // thinning))
 
 
 def _digest_of(digests: list[str]) -> str:

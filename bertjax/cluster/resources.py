@@ -88,7 +88,11 @@ def scaling(config: ClusterConfig) -> ScalingConfig:
             resources_per_worker={"CPU": 1, "GPU": config.worker_gpus},
             placement_strategy="STRICT_SPREAD",
         )
-    return ScalingConfig(num_workers=config.workers, resources_per_worker={"CPU": 1})
+    return ScalingConfig(  # each computes with all cores of its machine
+        num_workers=config.workers,
+        resources_per_worker={"CPU": 1},
+        placement_strategy="SPREAD",
+    )
 
 
 def environment_of(config: WorkersConfig) -> dict[str, str]:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,22 +22,20 @@ from bertjax.checkpoints.atomic import new_folder
 from bertjax.checkpoints.folder import read_config
 from bertjax.checkpoints.resolve import resolve
 from bertjax.checkpoints.run_file import RunFile
-from bertjax.cluster.data import Ingested, Reading, ingest, plan_needs
+from bertjax.cluster.data import ingest, plan_needs
 from bertjax.cluster.failures import told_in_one_line
+from bertjax.cluster.ingested import Ingested, Reading, kept
 from bertjax.cluster.job import Job, deliver
 from bertjax.cluster.resources import check_resources, environment_of, scaling
 from bertjax.cluster.session import ray_session
+from bertjax.cluster.unfinished import RUN, Unfinished
 from bertjax.cluster.worker import Outcome, work
 from bertjax.data.ladder import fit_ladder
 from bertjax.errors import UserError
 from bertjax.training.progress import Listener, Progress
 from bertjax.workflows.configs import FinetuneConfig
-from bertjax.workflows.finetune import FinetuneResult, Say, check_out
+from bertjax.workflows.finetune import FinetuneResult, Say
 from bertjax.workflows.recipe import max_length, settings, versions
-
-RUN = "training"  # name of Ray Train's folder in the storage
-ROWS = "rows"  # folder of the shards there
-NOTES = "checkpoint_manager_snapshot.json"  # of Ray Train, on the snapshots that it has
 
 
 def finetune(
@@ -57,66 +54,53 @@ def finetune(
 
     config = replace(config, parallel="mesh")
     config.check()
-    scratch = check_out(config)
-    storage = config.cluster.storage or str(scratch)
-    with ray_session(config.cluster.ray_address), _interruptible(config, storage), _tidy(storage):
+    run = Unfinished.of(config)
+    with ray_session(config.cluster.ray_address), _interruptible(config, run), run.tidy():
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
-            job = _prepare(config, storage, say)
+            job = _prepare(config, run, say)
         with (
-            told_in_one_line("training", lambda: _onward(storage)),
+            told_in_one_line("training", run.onward),
             _console(say, verbose, listener) as queue,
         ):
-            return _train(job, storage, queue)
+            return _train(job, run, queue)
 
 
 @contextmanager
-def _tidy(storage: str) -> Iterator[None]:
-    """Leave nothing of a run that failed before its first snapshot: there is nothing to resume."""
-    try:
-        yield
-    except BaseException:
-        if _exists(storage) and not _has_snapshot(storage):
-            _remove(storage)
-        raise
-
-
-@contextmanager
-def _interruptible(config: FinetuneConfig, storage: str) -> Iterator[None]:
+def _interruptible(config: FinetuneConfig, run: Unfinished) -> Iterator[None]:
     """Tell of Ctrl-C in one line. Ray Train's own handler of it, which stays, is taken away."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # the second from that handler
-        line = f"interrupted; {config.out} was not written{_onward(storage)}"
+        line = f"interrupted; {config.out} was not written{run.onward()}"
         raise UserError(line) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
 
 
-def _prepare(config: FinetuneConfig, storage: str, say: Say) -> Job:
+def _prepare(config: FinetuneConfig, unfinished: Unfinished, say: Say) -> Job:
     model = read_config(resolve(config.checkpoint))
     longest = max_length(config, model)
-    rows = f"{storage}/{ROWS}"
-    if "://" not in storage:
-        Path(rows).mkdir(parents=True, exist_ok=True)
-    found = ingest(
-        Reading(
-            data=config.data,
-            text=config.text,
-            label=config.label,
-            clean=config.clean,
-            checkpoint=config.checkpoint,
-            max_length=longest,
-            folder=rows,
-            vocabulary=model.vocab_size,
-            pad_token_id=model.pad_token_id or 0,
-            test_size=config.test_size,
-            validation_size=config.validation_size,
-            seed=config.seed,
-        )
+    reading = Reading(
+        data=config.data,
+        text=config.text,
+        label=config.label,
+        clean=config.clean,
+        checkpoint=config.checkpoint,
+        max_length=longest,
+        folder=unfinished.rows,
+        vocabulary=model.vocab_size,
+        pad_token_id=model.pad_token_id or 0,
+        test_size=config.test_size,
+        validation_size=config.validation_size,
+        seed=config.seed,
     )
+    if found := kept(reading):
+        say(f"the rows of {config.data} are taken as they were read for this run before")
+    else:
+        found = ingest(reading)
     _say_data(say, found, longest)
     run = RunFile(
         text=config.text,
@@ -177,7 +161,7 @@ def _describe(found: Ingested, source: str) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, storage: str, queue: Queue | None) -> FinetuneResult:
+def _train(job: Job, run: Unfinished, queue: Queue | None) -> FinetuneResult:
     config, cluster = job.config, job.config.cluster
     trainer = JaxTrainer(
         work,
@@ -189,7 +173,7 @@ def _train(job: Job, storage: str, queue: Queue | None) -> FinetuneResult:
         scaling_config=scaling(cluster),
         run_config=RunConfig(
             name=RUN,
-            storage_path=storage,
+            storage_path=run.place,
             failure_config=FailureConfig(max_failures=cluster.retries),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             worker_runtime_env={"env_vars": environment_of(cluster)},
@@ -204,7 +188,7 @@ def _train(job: Job, storage: str, queue: Queue | None) -> FinetuneResult:
         assert result.checkpoint is not None
         with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
             result.checkpoint.to_directory(scratch)
-    _remove(storage)  # going on from lost numbers would end in the same place
+    run.remove()  # going on from lost numbers would end in the same place
     if outcome.stopped:
         raise UserError(outcome.stopped)
     return FinetuneResult(config.out, outcome.scores, outcome.training)
@@ -230,31 +214,3 @@ def _console(say: Say, verbose: bool, listener: Listener | None) -> Iterator[Que
         thread.join()
         bar.close()
         queue.shutdown()
-
-
-def _onward(storage: str) -> str:
-    return "; --resume goes on from the last snapshot" if _has_snapshot(storage) else ""
-
-
-def _has_snapshot(storage: str) -> bool:
-    """Whether Ray Train knows of one."""
-    return _exists(f"{storage}/{RUN}/{NOTES}")
-
-
-def _exists(place: str) -> bool:
-    from pyarrow.fs import FileSystem, FileType
-
-    filesystem, path = FileSystem.from_uri(place)
-    return filesystem.get_file_info(path).type != FileType.NotFound
-
-
-def _remove(storage: str) -> None:
-    """Delete the rows and snapshots of a run that nobody goes on with."""
-    from pyarrow.fs import FileSelector, FileSystem
-
-    filesystem, path = FileSystem.from_uri(storage)
-    for name in (RUN, ROWS):
-        if _exists(f"{storage}/{name}"):
-            filesystem.delete_dir(f"{path}/{name}")
-    if not filesystem.get_file_info(FileSelector(path)):
-        filesystem.delete_dir(path)

@@ -16,6 +16,7 @@ import numpy as np
 
 from bertjax.data.batches import WHOLE, Batch, Share, packed_batches
 from bertjax.data.packing import Needs, Plan, epoch_order, steps_need
+from bertjax.data.storage import locate
 
 GROUP = 1024  # rows
 WINDOW = 32 * GROUP  # rows
@@ -55,7 +56,7 @@ def write_shard(path: str, rows: Rows) -> Shard:
     values = np.concatenate([*rows.ids, np.zeros(0, np.int32)])
     ids = pa.ListArray.from_arrays(np.cumsum([0, *lengths], dtype=np.int32), values)
     columns = {"ids": ids, "lengths": pa.array(lengths, pa.int32()), "labels": rows.labels}
-    filesystem, place = _located(path)
+    filesystem, place = locate(path)
     pq.write_table(
         pa.table(columns), place, row_group_size=GROUP, compression="zstd", filesystem=filesystem
     )
@@ -150,13 +151,6 @@ def sharded_batches(
         yield from packed_batches(rows.ids, rows.labels, plan, seed, epoch, pad_token_id, share)
 
 
-def _located(path: str) -> tuple:
-    """(pyarrow's filesystem, the path there)"""
-    from pyarrow.fs import FileSystem, LocalFileSystem
-
-    return FileSystem.from_uri(path) if "://" in path else (LocalFileSystem(), path)
-
-
 def _groups(shards: Shards) -> list[Piece]:
     groups, first = [], 0
     for shard in shards:
@@ -177,7 +171,7 @@ def _read(shards: Shards, pieces: Sequence[Piece], columns: list[str]) -> Iterat
             within = first - (ends[at] - shards[at].rows)
             taken = min(rows, ends[at] - first)
             groups = range(within // GROUP, (within + taken - 1) // GROUP + 1)
-            filesystem, path = _located(shards[at].path)
+            filesystem, path = locate(shards[at].path)
             with pq.ParquetFile(path, filesystem=filesystem) as file:
                 table = file.read_row_groups(list(groups), columns, use_threads=False)
             yield table.slice(within - groups[0] * GROUP, taken)

@@ -29,10 +29,19 @@ def test_rates_of_ingestion_are_beside_one_worker_on_the_whole_table():
     assert two[:3] == ["1,000 rows, 2 workers", "160 rows/s", "1.60"]
 
 
-def test_rates_of_training_are_beside_the_first():
+def training(workers, first_step, rate, wait):
+    figures = {"first_step_s": first_step, "tokens_s": rate, "input_wait_share": wait}
+    return {"workers": workers, **figures}
+
+
+def test_rates_of_training_are_medians_beside_those_of_one_process():
     records = [
-        {"workers": 1, "first_step_s": 30.0, "tokens_s": 1000.0, "input_wait_share": 0.0012},
-        {"workers": 2, "first_step_s": 42.0, "tokens_s": 900.0, "input_wait_share": 0.0},
+        training(1, 30.0, 1000.0, 0.0012),
+        training(2, 42.0, 900.0, 0.0),
+        training(1, 90.0, 100.0, 0.5),
+        training(2, 41.0, 800.0, 0.0),
+        training(1, 20.0, 1100.0, 0.0011),
+        training(2, 43.0, 950.0, 0.0),
     ]
     assert training_rows(records) == [
         ["1 process", "30.0 s", "1,000", "1.00", "0.12%"],

@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bertjax.cluster import data as module
-from bertjax.cluster.data import Ingested, Part, Reading, ingest, plan_needs
+from bertjax.cluster.data import ingest, plan_needs
 from bertjax.cluster.failures import told_in_one_line
+from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading, kept
 from bertjax.data.packing import plan_packing
 from bertjax.data.shards import count_rows, read_rows, windows_in_order
 from bertjax.data.tokens import load_tokenizer
@@ -36,7 +38,6 @@ def reading(tmp_path, packaged_folder):
             "validation_size": 0.1,
             "seed": 3,
         }
-        (tmp_path / "rows").mkdir(exist_ok=True)
         return Reading(**{**values, **changes})
 
     return make
@@ -95,7 +96,7 @@ def long_table(tmp_path):
     return folder
 
 
-def test_a_long_table_is_split_by_class_piece_by_piece(reading, long_table, monkeypatch):
+def test_a_long_table_is_split_by_class_piece_by_piece(reading, long_table, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "WINDOW", 50)
     found = ingest(reading(long_table, max_length=512))
     assert found.class_rows == {"a": 200, "b": 150, "c": 40}
@@ -106,11 +107,33 @@ def test_a_long_table_is_split_by_class_piece_by_piece(reading, long_table, monk
     parts = [texts_of(found, part) for part in (found.train, found.validation, found.test)]
     assert len({row for part in parts for row in part}) == 390
     assert len(found.train.shards) == 4
-    again = ingest(reading(long_table, max_length=512))
+    again = ingest(reading(long_table, max_length=512, folder=str(tmp_path / "again")))
     assert [texts_of(again, part) for part in (again.train, again.test)] == [parts[0], parts[2]]
     assert again.fingerprint == found.fingerprint
     other = ingest(reading(long_table, max_length=512, seed=4))
     assert texts_of(other, other.test) != parts[2]
+
+
+def test_what_was_found_is_kept_for_who_goes_on(reading, long_table, tmp_path):
+    asked = reading(long_table, max_length=512)
+    assert kept(asked) is None
+    found = ingest(asked)
+    again = kept(asked)
+    assert again is not None
+    assert [texts_of(again, getattr(again, name)) for name in PARTS] == [
+        texts_of(found, getattr(found, name)) for name in PARTS
+    ]
+    for name in ("classes", "class_rows", "dropped", "truncated", "fingerprint"):
+        assert getattr(again, name) == getattr(found, name)
+    for name in ("vocabulary", "lengths"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    for name in PARTS:
+        one, other = getattr(again, name), getattr(found, name)
+        assert (one.tokens, one.longest) == (other.tokens, other.longest)
+        assert one.counts.tolist() == other.counts.tolist()
+    assert kept(reading(long_table, max_length=511)) is None  # other tokens
+    shards = {Path(shard.path) for name in PARTS for shard in getattr(found, name).shards}
+    assert set((tmp_path / "rows").iterdir()) == {*shards, tmp_path / "rows" / "ingested.json"}
 
 
 def test_the_needs_of_steps_are_those_of_a_plan_made_in_memory(reading, long_table):

@@ -63,12 +63,14 @@ def test_what_does_not_fit_is_told_with_what_is_there(check, config, message, no
     assert "\n" not in str(error.value)
 
 
-def test_workers_with_gpus_are_spread_over_machines():
+def test_workers_are_spread_over_machines():
     spread = scaling(ClusterConfig(workers=2, worker_gpus=8))
     assert spread.placement_strategy == "STRICT_SPREAD"
     assert spread.use_gpu
     assert spread.resources_per_worker == {"CPU": 1, "GPU": 8}
-    assert scaling(ClusterConfig(workers=2)).resources_per_worker == {"CPU": 1}
+    alone = scaling(ClusterConfig(workers=2))
+    assert alone.placement_strategy == "SPREAD"  # several on one where there is no other way
+    assert alone.resources_per_worker == {"CPU": 1}
 
 
 def test_only_a_worker_without_an_accelerator_is_kept_to_cpus(monkeypatch):

@@ -157,7 +157,9 @@ def start_command(config: FinetuneConfig, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
-def test_a_command_that_ended_early_goes_on_to_the_same_bits(by, config, two_workers, tmp_path):
+def test_a_command_that_ended_early_goes_on_to_the_same_bits(
+    by, config, two_workers, tmp_path, capfd
+):
     out = tmp_path / "run"
     command = start_command(config, out)
     wait_for_a_snapshot(out.with_name("run.snapshots"))
@@ -166,11 +168,14 @@ def test_a_command_that_ended_early_goes_on_to_the_same_bits(by, config, two_wor
     assert not out.exists()
     if by == signal.SIGINT:
         assert command.returncode == 2, said
-        assert said.splitlines()[-1].startswith(f"bertjax: interrupted; {out} was not written")
+        line = f"bertjax: interrupted; {out} was not written; --resume goes on from the last"
+        assert said.splitlines()[-1].startswith(line)
         assert "Traceback" not in said
     with pytest.raises(UserError, match="holds an unfinished run: pass --resume"):
         finetune(replace(config, out=out), verbose=False)
-    finetune(replace(config, out=out, resume=True), verbose=False)
+    capfd.readouterr()
+    finetune(replace(config, out=out, resume=True))
+    assert "are taken as they were read for this run before" in capfd.readouterr().err
     values, expected = (load_file(f / "model.safetensors") for f in (out, two_workers[1]))
     for name in values:
         np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
