@@ -36,7 +36,7 @@ def ray_session(
         variables: that every process of Ray begins with, besides those of `ENVIRONMENT`.
 
     Raises:
-        UserError: no cluster answers at the address.
+        UserError: no cluster answers at the address, or it asks for a token that is not known here.
     """
     import ray
 
@@ -113,6 +113,11 @@ def _check_is_ray(address: str) -> None:
         nothing = TimeoutError("what listens there is not Ray")
         raise UserError(_unreachable(address, nothing)) from error
     if done.returncode:
+        if "InvalidAuthToken" in done.stderr:
+            raise UserError(
+                f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token, and "
+                "give the token in RAY_AUTH_TOKEN or in ~/.ray/auth_token"
+            )
         lines = done.stderr.strip().splitlines() or ["`ray status` failed"]
         raise UserError(_unreachable(address, RuntimeError(lines[-1])))
 

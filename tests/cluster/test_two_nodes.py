@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -14,8 +15,12 @@ import pytest
 RAY = Path(sys.executable).with_name("ray")
 
 
+TOKEN = secrets.token_hex(32)
+
+
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return {**kept, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 
 
 def free_port() -> int:
@@ -53,8 +58,9 @@ def address(tmp_path_factory) -> Iterator[str]:
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        for node in reversed(nodes):
+        for node in nodes:
             node.terminate()
+        for node in nodes:
             node.communicate(timeout=60)
 
 
@@ -82,3 +88,16 @@ def test_the_cluster_runs_on_after_the_training(address):
         [RAY, "status", f"--address={address}"], capture_output=True, text=True, env=environment()
     )
     assert len(re.findall(r"node_[0-9a-f]+", status.stdout)) == 2, status.stdout + status.stderr
+
+
+def test_who_has_no_token_is_told_so(address):
+    program = (
+        "from bertjax.cluster.session import ray_session; ray_session(sys.argv[1]).__enter__()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {program}", address],
+        capture_output=True,
+        text=True,
+        env={**environment(), "RAY_AUTH_MODE": "disabled"},
+    )
+    assert f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE" in done.stderr
