@@ -26,10 +26,11 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-# loadfile: each process starts a Ray of its own, and keeps it for all tests of a file.
+# loadfile: each process starts a Ray of its own, and keeps it for all tests of a file. In the order
+# of their names: by their number of tests, the longest file would come last, alone.
 cluster: .venv/installed
 	$(BIN)/python -m pytest tests/cluster -o addopts="--import-mode=importlib --strict-markers -q" \
-		--numprocesses 2 --dist loadfile
+		--numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -80,6 +80,7 @@ def main() -> None:
             "fill": plan.fill,
             "driver_peak_bytes": peak_of(Path("/proc/self")),
             "worker_peak_bytes": watch.peak_bytes,
+            "worker_own_peak_bytes": watch.own_peak_bytes,
         }
     )
     ray.shutdown()

@@ -19,7 +19,8 @@ import numpy as np
 from ray.data import DataContext, Dataset, from_items
 
 from bertjax.checkpoints.resolve import resolve
-from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading, keep
+from bertjax.cluster import ingested
+from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading
 from bertjax.cluster.sources import stream_table
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.labels import classes_of, encode_labels
@@ -83,6 +84,7 @@ def ingest(reading: Reading) -> Ingested:
     """
     check_shares(reading.test_size, reading.validation_size)
     prepare_context()
+    remove_folder(reading.folder)  # what is noted there must not outlive its shards
     make_folder(_first_pass(reading))
     survey = _tokenized(reading)
     counts = survey.total
@@ -108,7 +110,7 @@ def ingest(reading: Reading) -> Ingested:
         truncated=survey.truncated,
         fingerprint=digests[0] if len(digests) == 1 else _digest_of(digests),
     )
-    keep(reading, found)
+    ingested.write(reading, found)
     return found
 
 

@@ -48,7 +48,7 @@ def _let_go(error: BaseException) -> None:
 
 def user_error(error: BaseException, what: str, kept: str = "", remedy: str = LESS) -> UserError:
     """See `told_in_one_line`."""
-    from ray.exceptions import RayActorError, WorkerCrashedError
+    from ray.exceptions import WorkerCrashedError
 
     causes = list(_causes(error))
     for cause in reversed(causes):  # what Ray makes of a UserError is one too, with a traceback
@@ -57,7 +57,7 @@ def user_error(error: BaseException, what: str, kept: str = "", remedy: str = LE
             return UserError(f"{line}{kept}")
     if any(_is_out_of_memory(cause) for cause in causes):
         return UserError(f"{what} ran out of memory: {remedy}{kept}")
-    if any(isinstance(cause, RayActorError | WorkerCrashedError) for cause in causes):
+    if any(isinstance(cause, WorkerCrashedError) or _is_killed(cause) for cause in causes):
         line = f"{what} lost a process, most likely because the system has no memory left"
         return UserError(f"{line}: {remedy}{kept}")
     return UserError(f"{what} failed ({_last_line(causes[-1])}){kept}")
@@ -76,6 +76,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         inner = [found.__cause__, *(getattr(found, name, None) for name in _INNER)]
         inner += getattr(found, "worker_failures", {}).values()
         waiting += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+def _is_killed(error: BaseException) -> bool:
+    """Whether an actor died that had begun its work."""
+    from ray.exceptions import ActorDiedError
+
+    return isinstance(error, ActorDiedError) and not error.actor_init_failed
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 A run that is gone on with takes the rows that were read for it the first time.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from bertjax.cluster.sources import list_files
 from bertjax.data.shards import Shard
 from bertjax.data.splits import Parts
-from bertjax.data.storage import exists, read_text, write_text
+from bertjax.data.storage import exists, read_text, stamp, write_text
 
 PARTS = Parts._fields
 NAME = "ingested.json"  # of the file in the folder of the shards
@@ -76,19 +78,16 @@ class Ingested:
         return np.repeat(np.arange(len(self.histogram)), -(-self.histogram // thinning))
 
 
-def keep(reading: Reading, found: Ingested) -> None:
-    """Write what was found beside the shards."""
+def write(reading: Reading, found: Ingested) -> None:
+    """Keep what was found beside the shards."""
     notes = {"asked": _asked(reading), "found": asdict(found)}
     write_text(f"{reading.folder}/{NAME}", json.dumps(notes, default=np.ndarray.tolist))
 
 
-def kept(reading: Reading) -> Ingested | None:
+def read(reading: Reading) -> Ingested | None:
     """What was found before; None where nothing was, or where something else was asked."""
-    path = f"{reading.folder}/{NAME}"
-    if not exists(path):
-        return None
-    notes = json.loads(read_text(path))
-    if notes["asked"] != _asked(reading):
+    notes = _notes(reading.folder)
+    if notes is None or notes["asked"] != _asked(reading):
         return None
     found: dict[str, Any] = notes["found"]
     found |= {name: _part(found[name]) for name in PARTS}
@@ -96,8 +95,23 @@ def kept(reading: Reading) -> Ingested | None:
     return Ingested(**found)
 
 
+def refuse_other(reading: Reading) -> None:
+    """Raise a UserError if something else was asked before, or the files have changed since."""
+    from bertjax.training.snapshots import refuse_other_settings  # imports jax
+
+    if notes := _notes(reading.folder):
+        refuse_other_settings(notes["asked"], _asked(reading), reading.folder)
+
+
+def _notes(folder: str) -> dict[str, Any] | None:
+    path = f"{folder}/{NAME}"
+    return json.loads(read_text(path)) if exists(path) else None
+
+
 def _asked(reading: Reading) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(reading)))  # lists, as in the file
+    stamps = {file: stamp(file) for file in list_files(reading.data) or ()}
+    digest = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:8]
+    return {**json.loads(json.dumps(asdict(reading))), "files": digest}  # as it is in the notes
 
 
 def _part(values: Mapping[str, Any]) -> Part:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertjax.checkpoints.atomic import write_text
 from bertjax.cluster.chunks import Chunk
 from bertjax.data.formats import write_file
+from bertjax.data.storage import stamp
 from bertjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -196,19 +198,3 @@ class Output:
         except ValueError:  # the job was cut off here
             return False
         return file not in self.names or self.finished(file)
-
-
-def stamp(file: str) -> list[int] | None:
-    """What changes when a file on this machine does."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    scratch = path.with_name(f".{path.name}.scratch")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)

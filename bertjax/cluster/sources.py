@@ -17,6 +17,7 @@ from ray.data.datasource import FileBasedDatasource
 from bertjax.data.formats import READERS, stream_file
 from bertjax.data.labels import quoted
 from bertjax.data.sources import check_columns, read_frame
+from bertjax.data.storage import locate
 from bertjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ def _is_table(file: Path) -> bool:
 
 
 def _list_remote(data: str) -> list[str]:
-    from pyarrow.fs import FileSelector, FileSystem, FileType
+    from pyarrow.fs import FileSelector, FileType
 
+    filesystem, path = locate(data)
     try:
-        filesystem, path = FileSystem.from_uri(data)
         info = filesystem.get_file_info(path)
         if info.type == FileType.File:
             return [data]

@@ -22,9 +22,10 @@ from bertjax.checkpoints.atomic import new_folder
 from bertjax.checkpoints.folder import read_config
 from bertjax.checkpoints.resolve import resolve
 from bertjax.checkpoints.run_file import RunFile
+from bertjax.cluster import ingested
 from bertjax.cluster.data import ingest, plan_needs
 from bertjax.cluster.failures import told_in_one_line
-from bertjax.cluster.ingested import Ingested, Reading, kept
+from bertjax.cluster.ingested import Ingested, Reading
 from bertjax.cluster.job import Job, deliver
 from bertjax.cluster.resources import check_resources, environment_of, scaling
 from bertjax.cluster.session import ray_session
@@ -54,26 +55,30 @@ def finetune(
 
     config = replace(config, parallel="mesh")
     config.check()
-    run = Unfinished.of(config)
-    with ray_session(config.cluster.ray_address), _interruptible(config, run), run.tidy():
+    unfinished = Unfinished.of(config)
+    with (
+        _interruptible(config, unfinished),
+        unfinished.tidy(),
+        ray_session(config.cluster.ray_address),
+    ):
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
-            job = _prepare(config, run, say)
+            job = _prepare(config, unfinished, say)
         with (
-            told_in_one_line("training", run.onward),
+            told_in_one_line("training", unfinished.onward),
             _console(say, verbose, listener) as queue,
         ):
-            return _train(job, run, queue)
+            return _train(job, unfinished, queue)
 
 
 @contextmanager
-def _interruptible(config: FinetuneConfig, run: Unfinished) -> Iterator[None]:
+def _interruptible(config: FinetuneConfig, unfinished: Unfinished) -> Iterator[None]:
     """Tell of Ctrl-C in one line. Ray Train's own handler of it, which stays, is taken away."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # the second from that handler
-        line = f"interrupted; {config.out} was not written{run.onward()}"
+        line = f"interrupted; {config.out} was not written{unfinished.onward()}"
         raise UserError(line) from None
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -97,7 +102,9 @@ def _prepare(config: FinetuneConfig, unfinished: Unfinished, say: Say) -> Job:
         validation_size=config.validation_size,
         seed=config.seed,
     )
-    if found := kept(reading):
+    if unfinished.has_snapshot():
+        ingested.refuse_other(reading)
+    if found := ingested.read(reading):
         say(f"the rows of {config.data} are taken as they were read for this run before")
     else:
         found = ingest(reading)
@@ -161,7 +168,7 @@ def _describe(found: Ingested, source: str) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, run: Unfinished, queue: Queue | None) -> FinetuneResult:
+def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneResult:
     config, cluster = job.config, job.config.cluster
     trainer = JaxTrainer(
         work,
@@ -173,7 +180,7 @@ def _train(job: Job, run: Unfinished, queue: Queue | None) -> FinetuneResult:
         scaling_config=scaling(cluster),
         run_config=RunConfig(
             name=RUN,
-            storage_path=run.place,
+            storage_path=unfinished.place,
             failure_config=FailureConfig(max_failures=cluster.retries),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             worker_runtime_env={"env_vars": environment_of(cluster)},
@@ -181,14 +188,16 @@ def _train(job: Job, run: Unfinished, queue: Queue | None) -> FinetuneResult:
     )
     result = trainer.fit()
     outcome = result.return_value
-    if isinstance(outcome, UserError):
+    if isinstance(outcome, UserError):  # a setting, say: with this one none can go on
+        if not unfinished.has_snapshot():
+            unfinished.remove()
         raise outcome
     assert isinstance(outcome, Outcome)
     if outcome.written:
         assert result.checkpoint is not None
         with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
             result.checkpoint.to_directory(scratch)
-    run.remove()  # going on from lost numbers would end in the same place
+    unfinished.remove()  # going on from lost numbers would end in the same place
     if outcome.stopped:
         raise UserError(outcome.stopped)
     return FinetuneResult(config.out, outcome.scores, outcome.training)

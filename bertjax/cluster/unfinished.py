@@ -1,14 +1,15 @@
 """Where the rows and snapshots of a run are kept until it is finished."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertjax.cluster.ingested import NAME as ROWS_READ
 from bertjax.data.storage import exists, remove_folder
 from bertjax.errors import UserError
 from bertjax.workflows.configs import FinetuneConfig
-from bertjax.workflows.finetune import check_out
+from bertjax.workflows.finetune import check_out, snapshots_folder
 
 RUN = "training"  # name of Ray Train's folder
 _NOTES = "checkpoint_manager_snapshot.json"  # of Ray Train, on the snapshots that it has
@@ -28,18 +29,18 @@ class Unfinished:
             UserError: there is such a run, or a run folder, and neither going on with it nor
                 overwriting it was asked for; or the storage cannot be reached.
         """
-        beside = check_out(config)
         storage = config.cluster.storage
         if storage is None:
-            return cls(str(beside))
-        run = cls(storage if "://" in storage else str(Path(storage).absolute()))
-        if not config.resume and (exists(run.rows) or exists(run.training)):
-            if not config.overwrite:
-                raise UserError(
-                    f"{storage} holds an unfinished run: pass --resume to go on with it, or "
-                    "--overwrite to start anew"
-                )
+            run = cls(str(snapshots_folder(config)))
+            there = exists(run.place)  # also where one process has left its snapshots
+        else:
+            run = cls(_absolute(storage))  # where other things may be too
+            there = exists(run.rows) or exists(run.training)
+        check_out(config, run.place, there)
+        if there and not config.resume:
             run.remove()
+            if storage is None:
+                remove_folder(run.place)
         return run
 
     @property
@@ -56,9 +57,18 @@ class Unfinished:
         """Whether Ray Train knows of one."""
         return exists(f"{self.training}/{_NOTES}")
 
+    def has_rows(self) -> bool:
+        """Whether all rows of the table were read."""
+        return exists(f"{self.rows}/{ROWS_READ}")
+
     def onward(self) -> str:
         """How to go on, for the end of a message."""
-        return "; --resume goes on from the last snapshot" if self.has_snapshot() else ""
+        with suppress(UserError):  # it is the message's own matter that counts
+            if self.has_snapshot():
+                return "; --resume with the same settings goes on from the last snapshot"
+            if self.has_rows():
+                return "; --resume takes the rows as they were read"
+        return ""
 
     def remove(self) -> None:
         """Delete the rows and the snapshots."""
@@ -68,10 +78,15 @@ class Unfinished:
 
     @contextmanager
     def tidy(self) -> Iterator[None]:
-        """Leave nothing of a run that fails before its first snapshot: nothing could go on."""
+        """Leave nothing of a run that fails with which none could go on."""
         try:
             yield
         except BaseException:
-            if not self.has_snapshot():
-                self.remove()
+            with suppress(UserError):  # what failed is to be told, not this
+                if not self.has_snapshot() and not self.has_rows():
+                    self.remove()
             raise
+
+
+def _absolute(storage: str) -> str:
+    return storage.rstrip("/") if "://" in storage else str(Path(storage).absolute())

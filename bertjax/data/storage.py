@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bertjax.errors import UserError
 
@@ -42,15 +43,25 @@ def make_folder(place: str) -> None:
 
 
 def remove_folder(place: str, only_if_empty: bool = False) -> None:
-    """With all that is in it; a folder that is not there is no mistake."""
+    """With all that is in it; a folder that is not there is no mistake. No bucket is removed."""
     from pyarrow.fs import FileSelector
 
     filesystem, path = locate(place)
+    if "/" not in path or not exists(place):
+        return
     with _told(place):
-        if not exists(place):
-            return
         if not (only_if_empty and filesystem.get_file_info(FileSelector(path))):
             filesystem.delete_dir(path)
+
+
+def stamp(place: str) -> list[int] | None:
+    """What changes when a file does; None where nobody knows, as of a page of the web."""
+    if urlsplit(place).scheme in ("http", "https"):
+        return None
+    filesystem, path = locate(place)
+    with _told(place):
+        status = filesystem.get_file_info(path)
+    return None if status.size is None else [status.size, status.mtime_ns]
 
 
 def read_text(place: str) -> str:
@@ -60,18 +71,22 @@ def read_text(place: str) -> str:
 
 
 def write_text(place: str, text: str) -> None:
-    """Written under another name first: the file appears whole or not at all."""
+    """The file appears whole or not at all; in a bucket it does so by itself."""
     filesystem, path = locate(place)
+    scratch = f"{path}.new" if filesystem.type_name == "local" else path
     with _told(place):
-        with filesystem.open_output_stream(f"{path}.part", compression=None) as file:
+        with filesystem.open_output_stream(scratch, compression=None) as file:
             file.write(text.encode())
-        filesystem.move(f"{path}.part", path)
+        if scratch != path:
+            filesystem.move(scratch, path)
 
 
 @contextmanager
 def _told(place: str) -> Iterator[None]:
+    from pyarrow import ArrowException
+
     try:
         yield
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of the second kind
+    except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot use {place}: {reason}") from error

@@ -136,7 +136,7 @@ def refuse_other_settings(found: dict[str, Any], wanted: dict[str, Any], where: 
     if other:
         raise UserError(
             f"the snapshot in {where} is of a run with other settings: "
-            f"{'; '.join(other)}; give the same settings, or start anew without --resume"
+            f"{'; '.join(other)}; give the same settings, or start anew with --overwrite"
         )
 
 

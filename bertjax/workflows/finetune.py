@@ -78,7 +78,7 @@ def finetune(
 
     config.check()
     MeshShape.parse(config.mesh).over(devices(config))
-    snapshots_folder = check_out(config)
+    folder = _open_snapshots(config)
     labelled = read_labelled(
         config.data,
         config.text,
@@ -101,7 +101,7 @@ def finetune(
         versions=versions(),
     )
     say(f"texts to predict will be padded to {', '.join(map(str, run.ladder))} tokens")
-    snapshots = Snapshots(snapshots_folder, circumstances(config, run), config.snapshot_every)
+    snapshots = Snapshots(folder, circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
     small, rows = narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
     score = None
@@ -151,24 +151,36 @@ def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: Labelled
     return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), longest)
 
 
-def check_out(config: FinetuneConfig) -> Path:
-    """The folder of the run's snapshots; refuses early what would fail at the end."""
-    out, snapshots = config.out.absolute(), _snapshots_folder(config)
-    unfinished = snapshots.is_dir()
-    if config.resume and out.exists() and not unfinished and not config.overwrite:
-        raise UserError(f"{config.out} is a finished run: there is nothing to resume")
+def _open_snapshots(config: FinetuneConfig) -> Path:
+    """Their folder, emptied if that was asked for."""
+    folder = snapshots_folder(config)
+    unfinished = folder.is_dir()
+    check_out(config, str(folder), unfinished)
     if unfinished and not config.resume:
-        if not config.overwrite:
-            raise UserError(
-                f"{snapshots} holds an unfinished run: pass --resume to go on with it, or "
-                "--overwrite to start anew"
-            )
-        shutil.rmtree(snapshots)
+        shutil.rmtree(folder)
+    return folder
+
+
+def check_out(config: FinetuneConfig, place: str, unfinished: bool) -> None:
+    """Refuse early what would fail at the end.
+
+    Args:
+        place: of the run's snapshots.
+        unfinished: whether a run has left some there.
+    """
+    out = config.out.absolute()
+    if config.resume and out.exists() and not (unfinished or config.overwrite):
+        raise UserError(f"{config.out} is a finished run: there is nothing to resume")
+    if unfinished and not (config.resume or config.overwrite):
+        raise UserError(
+            f"{place} holds an unfinished run: pass --resume to go on with it, or --overwrite to "
+            "start anew"
+        )
     refuse_existing(out, config.overwrite or (config.resume and unfinished))
-    return snapshots
 
 
-def _snapshots_folder(config: FinetuneConfig) -> Path:
+def snapshots_folder(config: FinetuneConfig) -> Path:
+    """Beside the run folder, until that is written."""
     out = config.out.absolute()
     return out.with_name(f"{out.name}.snapshots")
 
@@ -230,7 +242,7 @@ def _finish(
     run: RunFile,
 ) -> FinetuneResult:
     """Score, write the run folder, and remove the snapshots of a run that has come to its end."""
-    snapshots = _snapshots_folder(config)
+    snapshots = snapshots_folder(config)
     if result.ending == "not finite":
         shutil.rmtree(snapshots, ignore_errors=True)  # going on would end in the same place
         if result.best is None:

@@ -11,6 +11,7 @@ def ingestion(rows, workers, seconds):
         "iterate_s": 0.5,
         "driver_peak_bytes": 300e6,
         "worker_peak_bytes": 800e6,
+        "worker_own_peak_bytes": 500e6,
     }
 
 
@@ -23,7 +24,7 @@ def test_rates_of_ingestion_are_beside_one_worker_on_the_whole_table():
     small, one, two = ingestion_rows(records)
     assert small == [
         *("100 rows, 2 workers", "50 rows/s", "0.50", "50 rows/s", "100 rows/s"),
-        *("300 MB", "800 MB"),
+        *("300 MB", "800 MB", "500 MB"),
     ]
     assert one[:3] == ["1,000 rows, 1 worker", "100 rows/s", "1.00"]
     assert two[:3] == ["1,000 rows, 2 workers", "160 rows/s", "1.60"]

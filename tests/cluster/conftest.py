@@ -1,7 +1,8 @@
 """A Ray of this machine that the tests of this folder share."""
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import bertjax
 def ray_here() -> Iterator[None]:
     """Ray, as a workflow starts it; its processes have one device each.
 
-    One a file: what a job that failed leaves behind may keep a core that the next file needs.
+    One a file: what a test that fails leaves behind may keep a core that the next file needs.
     """
     from ray.data import DataContext
 
@@ -32,3 +33,17 @@ def ray_here() -> Iterator[None]:
         DataContext.get_current()
     yield
     session.__exit__(None, None, None)
+
+
+@pytest.fixture
+def wait_for_free_cores() -> Callable[[], None]:
+    """Waits until no task or actor holds a core of `ray_here`."""
+    import ray
+
+    def wait() -> None:
+        until = time.monotonic() + 60
+        while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+            assert time.monotonic() < until, ray.available_resources()
+            time.sleep(0.1)
+
+    return wait

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from bertjax.cluster import data as module
+from bertjax.cluster import ingested
 from bertjax.cluster.data import ingest, plan_needs
 from bertjax.cluster.failures import told_in_one_line
-from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading, kept
+from bertjax.cluster.ingested import PARTS, Ingested, Part, Reading
 from bertjax.data.packing import plan_packing
 from bertjax.data.shards import count_rows, read_rows, windows_in_order
 from bertjax.data.tokens import load_tokenizer
@@ -116,9 +117,9 @@ def test_a_long_table_is_split_by_class_piece_by_piece(reading, long_table, tmp_
 
 def test_what_was_found_is_kept_for_who_goes_on(reading, long_table, tmp_path):
     asked = reading(long_table, max_length=512)
-    assert kept(asked) is None
+    assert ingested.read(asked) is None
     found = ingest(asked)
-    again = kept(asked)
+    again = ingested.read(asked)
     assert again is not None
     assert [texts_of(again, getattr(again, name)) for name in PARTS] == [
         texts_of(found, getattr(found, name)) for name in PARTS
@@ -131,9 +132,36 @@ def test_what_was_found_is_kept_for_who_goes_on(reading, long_table, tmp_path):
         one, other = getattr(again, name), getattr(found, name)
         assert (one.tokens, one.longest) == (other.tokens, other.longest)
         assert one.counts.tolist() == other.counts.tolist()
-    assert kept(reading(long_table, max_length=511)) is None  # other tokens
+    other = reading(long_table, max_length=511)
+    assert ingested.read(other) is None
+    ingested.refuse_other(asked)
+    with pytest.raises(UserError, match=r"max_length was 512 and is 511; give the same settings"):
+        ingested.refuse_other(other)
     shards = {Path(shard.path) for name in PARTS for shard in getattr(found, name).shards}
     assert set((tmp_path / "rows").iterdir()) == {*shards, tmp_path / "rows" / "ingested.json"}
+
+
+def test_of_a_table_that_has_changed_nothing_is_taken(reading, long_table):
+    asked = reading(long_table)
+    ingest(asked)
+    with open(long_table / "3.csv", "a") as file:
+        file.write("one more,row,a\n")
+    assert ingested.read(asked) is None
+    with pytest.raises(UserError, match=r"other settings: files was '\w+' and is '\w+'; give"):
+        ingested.refuse_other(asked)
+
+
+def test_what_is_noted_does_not_outlive_its_shards(reading, long_table, monkeypatch):
+    asked = reading(long_table)
+    ingest(asked)
+
+    def fail(*_):
+        raise RuntimeError("the power is cut")
+
+    monkeypatch.setattr(module, "_split", fail)
+    with pytest.raises(RuntimeError):
+        ingest(reading(long_table, seed=4))
+    assert ingested.read(asked) is None
 
 
 def test_the_needs_of_steps_are_those_of_a_plan_made_in_memory(reading, long_table):

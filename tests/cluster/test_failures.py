@@ -39,3 +39,17 @@ def test_a_traceback_that_speaks_of_memory_is_no_lack_of_it(ray_here):
     ):
         ray.get(fail_beside_a_word.remote())
     assert "no MemoryError" in str(told.value.__cause__)
+
+
+@ray.remote(num_cpus=0)
+class Unready:
+    def __init__(self):
+        raise ValueError("no such model")
+
+    def ask(self) -> None:
+        pass
+
+
+def test_an_actor_that_does_not_come_up_is_no_lack_of_memory(ray_here):
+    with pytest.raises(UserError, match=r"no such model\)$"), told_in_one_line("the search"):
+        ray.get(Unready.remote().ask.remote())

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +12,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import ray
 
 from bertjax.cli import main
 from bertjax.cluster import output
@@ -177,7 +175,9 @@ def test_workers_that_die_again_and_again_end_the_job(ray_here, run_folder, tmp_
     assert "\n" not in str(error.value)
 
 
-def test_a_worker_without_memory_ends_the_job(ray_here, run_folder, tmp_path, monkeypatch):
+def test_a_worker_without_memory_ends_the_job(
+    ray_here, run_folder, tmp_path, monkeypatch, wait_for_free_cores
+):
     class Greedy(Labeller):
         def _load(self):
             return None
@@ -190,10 +190,7 @@ def test_a_worker_without_memory_ends_the_job(ray_here, run_folder, tmp_path, mo
         predict(config(run_folder, "sample", tmp_path / "out", columns=("title",)))
     assert "\n" not in str(error.value)
     # Its core is free again, though the error is still held here.
-    until = time.monotonic() + 60
-    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for_free_cores()
 
 
 def test_the_sample_in_another_format(ray_here, run_folder, tmp_path, monkeypatch):

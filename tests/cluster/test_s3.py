@@ -7,11 +7,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSelector, S3FileSystem
 
+from bertjax.cluster import ingested
 from bertjax.cluster.data import ingest
 from bertjax.cluster.failures import told_in_one_line
-from bertjax.cluster.ingested import PARTS, Reading, kept
+from bertjax.cluster.ingested import PARTS, Reading
 from bertjax.data.shards import read_rows, windows_in_order
-from bertjax.data.storage import exists, remove_folder
+from bertjax.data.storage import exists, make_folder, remove_folder
 from bertjax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("store", "ray_here")  # Ray's processes begin with the address
@@ -69,7 +70,7 @@ def test_rows_go_from_a_bucket_to_a_bucket_as_from_disk_to_disk(
     found = ingest(there)
     here = ingest(reading(str(table_file), str(tmp_path / "rows")))
     assert found.fingerprint == here.fingerprint
-    again = kept(there)
+    again = ingested.read(there)
     assert again is not None
     for name in PARTS:
         rows, expected = (
@@ -80,8 +81,19 @@ def test_rows_go_from_a_bucket_to_a_bucket_as_from_disk_to_disk(
         assert rows.labels.tolist() == expected.labels.tolist()
     files = [file.base_name for file in store.get_file_info(FileSelector("bucket/run/rows"))]
     assert sorted(files) == ["ingested.json", "test-000000.parquet", "train-000000.parquet"]
+    upload(store, table_file, "bucket/tables/a.csv")
+    assert ingested.read(there) is None  # for the file is a newer one
     remove_folder("s3://bucket/run")
     assert not exists("s3://bucket/run")
+
+
+def test_a_bucket_is_not_removed_with_its_last_folder(store):
+    make_folder("s3://bucket/here")
+    for file in store.get_file_info(FileSelector("bucket")):
+        store.delete_dir(file.path)
+    remove_folder("s3://bucket", only_if_empty=True)
+    remove_folder("s3://bucket")
+    assert exists("s3://bucket")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from bertjax.cluster import train as module
 from bertjax.cluster.failures import LESS
 from bertjax.cluster.train import finetune
+from bertjax.cluster.worker import work
 from bertjax.errors import UserError
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows import finetune as alone
@@ -47,10 +48,33 @@ def config(tiny_folder, table_file):
 
 
 @pytest.fixture(scope="module")
-def two_workers(config, tmp_path_factory):
+def written(tmp_path_factory) -> Path:
+    """A folder for lists of the files that Python has opened to write in a process of the two."""
+    return tmp_path_factory.mktemp("written")
+
+
+@pytest.fixture(scope="module")
+def two_workers(config, tmp_path_factory, written):
     """(result, the run folder) of an undisturbed training."""
+
+    def watched(settings):
+        opened = []
+
+        def note(event, arguments):
+            if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+                opened.append(str(arguments[0]))
+
+        sys.addaudithook(note)
+        outcome = work(settings)
+        rank = ray.train.get_context().get_world_rank()
+        listed = json.dumps(opened)
+        (written / f"{rank}.json").write_text(listed)
+        return outcome
+
     out = tmp_path_factory.mktemp("two") / "run"
-    return finetune(replace(config, out=out), verbose=False), out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "work", watched)
+        return finetune(replace(config, out=out), verbose=False), out
 
 
 def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path):
@@ -76,6 +100,13 @@ def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path
 def test_nothing_is_left_beside_the_run_folder(two_workers):
     _, folder = two_workers
     assert [file.name for file in folder.parent.iterdir()] == ["run"]
+
+
+def test_the_first_process_alone_writes(two_workers, written):
+    first, second = (json.loads((written / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert {"position.json", "config.json", "bertjax.json"} <= {Path(path).name for path in first}
+    ours = ("/dev/null", os.environ["JAX_COMPILATION_CACHE_DIR"], "/tmp/ray/")
+    assert [path for path in second if not path.startswith(ours)] == []
 
 
 def workers() -> list[int]:
@@ -168,7 +199,7 @@ def test_a_command_that_ended_early_goes_on_to_the_same_bits(
     assert not out.exists()
     if by == signal.SIGINT:
         assert command.returncode == 2, said
-        line = f"bertjax: interrupted; {out} was not written; --resume goes on from the last"
+        line = f"bertjax: interrupted; {out} was not written; --resume with the same"
         assert said.splitlines()[-1].startswith(line)
         assert "Traceback" not in said
     with pytest.raises(UserError, match="holds an unfinished run: pass --resume"):
@@ -231,17 +262,18 @@ def killed(settings) -> None:
 @pytest.mark.parametrize(
     ("work", "message"),
     [
-        (greedy, f"^training ran out of memory: {LESS}$"),
-        (killed, f"^training lost a process, most likely because the system .*: {LESS}$"),
+        (
+            greedy,
+            f"^training ran out of memory: {LESS}; --resume takes the rows as they were read$",
+        ),
+        (killed, f"^training lost a process, most likely because the system .*: {LESS}; --resume"),
     ],
 )
-def test_a_worker_without_memory_ends_the_training(work, message, config, tmp_path, monkeypatch):
+def test_a_worker_without_memory_ends_the_training(
+    work, message, config, tmp_path, monkeypatch, wait_for_free_cores
+):
     monkeypatch.setattr(module, "work", work)
     cluster = ClusterConfig(workers=2, retries=0)
     with pytest.raises(UserError, match=message):
         finetune(replace(config, out=tmp_path / "run", cluster=cluster), verbose=False)
-    assert not list(tmp_path.iterdir())
-    until = time.monotonic() + 60  # for the cores to be free again
-    while ray.available_resources().get("CPU", 0) < 2:
-        assert time.monotonic() < until, ray.available_resources()
-        time.sleep(0.1)
+    wait_for_free_cores()
