@@ -43,10 +43,14 @@ class Teller:
     """A listener of the loop that tells another one, in the driver's process.
 
     Steps are told when their loss is known, several at once.
+
+    Args:
+        tokens: of a step, on average over an epoch; a process sees those of its share alone.
     """
 
-    def __init__(self, queue: "Queue"):
+    def __init__(self, queue: "Queue", tokens: int):
         self._queue = queue
+        self._tokens = tokens
         self._untold: list[Message] = []
         self._first = True
 
@@ -57,7 +61,7 @@ class Teller:
         self._tell("start", done, total)
 
     def step(self, tokens: int, loss: float | None) -> None:
-        self._untold.append(Message("step", (tokens, loss)))
+        self._untold.append(Message("step", (self._tokens, loss)))
         if loss is not None or self._first:  # rates are measured from the first on
             self._send()
         self._first = False

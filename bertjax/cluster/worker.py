@@ -71,7 +71,7 @@ def work(settings: dict[str, Any]) -> Outcome | UserError:
     """
     return_memory_of_compilation()
     with _joined(settings["distributed"]):
-        mate = _Mate(settings["queue"])
+        mate = _Mate(settings["job"], settings["queue"])
         start, mistake = None, None
         try:
             start = _start(settings["job"], mate)
@@ -93,10 +93,13 @@ def work(settings: dict[str, Any]) -> Outcome | UserError:
 class _Mate:
     """This process, among the others."""
 
-    def __init__(self, queue):
+    def __init__(self, job: Job, queue):
         self.share = Share(jax.process_index(), jax.process_count())
         self.first = self.share.index == 0
-        self.listener = Teller(queue) if self.first and queue is not None else None
+        self.listener = None
+        if self.first and queue is not None:
+            steps = steps_of_epoch(count_rows(job.train), job.config.batch_size)
+            self.listener = Teller(queue, round(job.tokens / steps))
 
     def say(self, line: str) -> None:
         if self.listener:

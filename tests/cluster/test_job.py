@@ -35,7 +35,7 @@ class Listener:
 
 def test_all_that_was_told_is_heard_in_order():
     queue, listener = Queue(), Listener()
-    teller = Teller(queue)
+    teller = Teller(queue, 12)
     teller.say("line")
     teller.start(0, 4)
     for loss in (None, None, 0.5, None):
@@ -45,14 +45,14 @@ def test_all_that_was_told_is_heard_in_order():
     assert listener.heard == [
         ("say", "line"),
         ("start", 0, 4),
-        *[("step", 7, loss) for loss in (None, None, 0.5, None)],
+        *[("step", 12, loss) for loss in (None, None, 0.5, None)],
         ("epoch", {"epoch": 1}),
     ]
 
 
 def test_the_first_step_is_told_at_once_and_others_with_their_loss():
     queue = Queue()
-    teller = Teller(queue)
+    teller = Teller(queue, 12)
     for loss in (None, None, None, 0.5, None):
         teller.step(7, loss)
     assert queue.sent == [1, 3]
@@ -64,7 +64,7 @@ def test_what_comes_just_before_the_end_is_delivered():
 
     def ended() -> bool:
         if (answer := next(answers)) and not listener.heard:
-            Teller(queue).say("last")
+            Teller(queue, 12).say("last")
         return answer
 
     deliver(queue, listener, ended)

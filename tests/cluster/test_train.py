@@ -53,8 +53,31 @@ def written(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("written")
 
 
+class Counting:
+    """A listener that counts."""
+
+    def __init__(self) -> None:
+        self.steps = self.tokens = self.epochs = 0
+
+    def start(self, done: int, total: int) -> None:
+        assert (done, total) == (0, 18)
+
+    def step(self, tokens: int, loss: float | None) -> None:
+        self.steps += 1
+        self.tokens += tokens
+
+    def epoch(self, record: dict[str, float]) -> None:
+        self.epochs += 1
+
+
 @pytest.fixture(scope="module")
-def two_workers(config, tmp_path_factory, written):
+def counted() -> Counting:
+    """What is told in `two_workers`."""
+    return Counting()
+
+
+@pytest.fixture(scope="module")
+def two_workers(config, tmp_path_factory, written, counted):
     """(result, the run folder) of an undisturbed training."""
 
     def watched(settings):
@@ -74,7 +97,7 @@ def two_workers(config, tmp_path_factory, written):
     out = tmp_path_factory.mktemp("two") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "work", watched)
-        return finetune(replace(config, out=out), verbose=False), out
+        return finetune(replace(config, out=out), verbose=False, listener=counted), out
 
 
 def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path):
@@ -100,6 +123,13 @@ def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path
 def test_nothing_is_left_beside_the_run_folder(two_workers):
     _, folder = two_workers
     assert [file.name for file in folder.parent.iterdir()] == ["run"]
+
+
+def test_the_tokens_of_both_processes_are_told(two_workers, counted):
+    run = json.loads((two_workers[1] / "bertjax.json").read_text())
+    assert (counted.steps, counted.epochs) == (18, 3)
+    # A step is told as the mean of its epoch, to a whole number.
+    assert counted.tokens == pytest.approx(3 * run["data"]["train_tokens"], abs=18 / 2)
 
 
 def test_the_first_process_alone_writes(two_workers, written):
