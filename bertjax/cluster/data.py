@@ -83,6 +83,7 @@ def ingest(reading: Reading) -> Ingested:
       UserError: as `read_table`, `classes_of` and `split_parts`; Ray wraps what a task raises.
     """
     check_shares(reading.test_size, reading.validation_size)
+    asked = ingested.describe(reading)
     prepare_context()
     remove_folder(reading.folder)  # what is noted there must not outlive its shards
     make_folder(_first_pass(reading))
@@ -110,7 +111,7 @@ def ingest(reading: Reading) -> Ingested:
         truncated=survey.truncated,
         fingerprint=digests[0] if len(digests) == 1 else _digest_of(digests),
     )
-    ingested.write(reading, found)
+    ingested.write(reading.folder, asked, found)
     return found
 
 

@@ -7,14 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertjax.cluster.sources import list_files
+from bertjax.cluster.sources import is_table, list_files
 from bertjax.data.shards import Shard
 from bertjax.data.splits import Parts
-from bertjax.data.storage import exists, read_text, stamp, write_text
+from bertjax.data.storage import exists, read_text, stamps, write_text
 
 PARTS = Parts._fields
 NAME = "ingested.json"  # of the file in the folder of the shards
@@ -78,16 +79,16 @@ class Ingested:
         return np.repeat(np.arange(len(self.histogram)), -(-self.histogram // thinning))
 
 
-def write(reading: Reading, found: Ingested) -> None:
-    """Keep what was found beside the shards."""
-    notes = {"asked": _asked(reading), "found": asdict(found)}
-    write_text(f"{reading.folder}/{NAME}", json.dumps(notes, default=np.ndarray.tolist))
+def write(folder: str, asked: dict[str, Any], found: Ingested) -> None:
+    """Keep what was found beside the shards; `asked` as it was before they were read."""
+    notes = {"asked": asked, "found": asdict(found)}
+    write_text(f"{folder}/{NAME}", json.dumps(notes, default=np.ndarray.tolist))
 
 
 def read(reading: Reading) -> Ingested | None:
     """What was found before; None where nothing was, or where something else was asked."""
     notes = _notes(reading.folder)
-    if notes is None or notes["asked"] != _asked(reading):
+    if notes is None or notes["asked"] != describe(reading):
         return None
     found: dict[str, Any] = notes["found"]
     found |= {name: _part(found[name]) for name in PARTS}
@@ -100,18 +101,21 @@ def refuse_other(reading: Reading) -> None:
     from bertjax.training.snapshots import refuse_other_settings  # imports jax
 
     if notes := _notes(reading.folder):
-        refuse_other_settings(notes["asked"], _asked(reading), reading.folder)
+        refuse_other_settings(notes["asked"], describe(reading), reading.folder)
+
+
+def describe(reading: Reading) -> dict[str, Any]:
+    """What is asked, and of which files, ready for JSON."""
+    files = {}
+    if list_files(reading.data):
+        files = {file: of for file, of in stamps(reading.data).items() if is_table(Path(file))}
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:8]
+    return {**json.loads(json.dumps(asdict(reading))), "files": digest}
 
 
 def _notes(folder: str) -> dict[str, Any] | None:
     path = f"{folder}/{NAME}"
     return json.loads(read_text(path)) if exists(path) else None
-
-
-def _asked(reading: Reading) -> dict[str, Any]:
-    stamps = {file: stamp(file) for file in list_files(reading.data) or ()}
-    digest = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:8]
-    return {**json.loads(json.dumps(asdict(reading))), "files": digest}  # as it is in the notes
 
 
 def _part(values: Mapping[str, Any]) -> Part:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bertjax.checkpoints.atomic import write_text
 from bertjax.cluster.chunks import Chunk
 from bertjax.data.formats import write_file
-from bertjax.data.storage import stamp
+from bertjax.data.storage import stamps
 from bertjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Output:
         if self._stale:
             return 0
         notes = self._notes(file)
-        if any(note["stamp"] != stamp(file) for note in notes):
+        if any(note["stamps"] != stamps(file) for note in notes):
             self.forget(file)
             return 0
         self._remove_scratch(file, len(notes))
@@ -168,7 +168,7 @@ class Output:
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / ASKED, json.dumps(self.asked, indent=2))
         name = f"part-{len(self._notes(file)):05d}{Path(self.names[file]).suffix.lower()}"
-        note = {"rows": waiting.rows, "failed": waiting.failed, "stamp": stamp(file)}
+        note = {"rows": waiting.rows, "failed": waiting.failed, "stamps": stamps(file)}
         write_text(notes / f"{name}.json", json.dumps(note))  # counts once its part is there
         tables = [table for table in waiting.tables if len(table)] or waiting.tables[:1]
         write_file(pd.concat(tables, ignore_index=True), parts / name)

@@ -87,14 +87,14 @@ def list_files(data: str) -> list[str] | None:
         return _list_remote(data)
     path = Path(data)
     if path.is_dir():
-        found = sorted(str(file.absolute()) for file in path.rglob("*") if _is_table(file))
+        found = sorted(str(file.absolute()) for file in path.rglob("*") if is_table(file))
         if not found:
             raise UserError(f"the folder {data} holds no {', '.join(READERS)} file")
         return found
     return [str(path.absolute())] if path.is_file() else None
 
 
-def _is_table(file: Path) -> bool:
+def is_table(file: Path) -> bool:
     return file.suffix.lower() in READERS and not file.name.startswith((".", "_"))
 
 
@@ -113,7 +113,7 @@ def _list_remote(data: str) -> list[str]:
         raise UserError(f"cannot read {data}: {' '.join(str(error).split())}") from error
     scheme = f"{urlsplit(data).scheme}://"
     files = [entry for entry in entries if entry.type == FileType.File]
-    found = sorted(scheme + entry.path for entry in files if _is_table(Path(entry.path)))
+    found = sorted(scheme + entry.path for entry in files if is_table(Path(entry.path)))
     if not found:
         raise UserError(f"the folder {data} holds no {', '.join(READERS)} file")
     return found

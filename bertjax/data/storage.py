@@ -54,14 +54,19 @@ def remove_folder(place: str, only_if_empty: bool = False) -> None:
             filesystem.delete_dir(path)
 
 
-def stamp(place: str) -> list[int] | None:
-    """What changes when a file does; None where nobody knows, as of a page of the web."""
+def stamps(place: str) -> dict[str, list[int]]:
+    """Of a file, or of each in a folder, what changes when it does; of a web page, nothing."""
+    from pyarrow.fs import FileSelector, FileType
+
     if urlsplit(place).scheme in ("http", "https"):
-        return None
+        return {}
     filesystem, path = locate(place)
     with _told(place):
-        status = filesystem.get_file_info(path)
-    return None if status.size is None else [status.size, status.mtime_ns]
+        found = [filesystem.get_file_info(path)]
+        if found[0].type == FileType.Directory:
+            found = filesystem.get_file_info(FileSelector(path, recursive=True))
+    files = [file for file in found if file.type == FileType.File]
+    return {file.path: [file.size, file.mtime_ns] for file in files}
 
 
 def read_text(place: str) -> str:

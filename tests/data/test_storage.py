@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertjax.data.storage import exists, make_folder, read_text, remove_folder, write_text
+from bertjax.data.storage import exists, make_folder, read_text, remove_folder, stamps, write_text
 from bertjax.errors import UserError
 
 
@@ -34,3 +34,23 @@ def test_an_address_of_no_kind_is_told_in_one_line():
     with pytest.raises(UserError, match=r"^cannot use odd://bucket/folder: ") as error:
         exists("odd://bucket/folder")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_stamp_changes_with_its_file_alone(scheme, tmp_path):
+    (tmp_path / "inner").mkdir()
+    one, other = tmp_path / "a.csv", tmp_path / "inner" / "b.csv"
+    one.write_text("1")
+    other.write_text("2")
+    before = stamps(f"{scheme}{tmp_path}")
+    assert before.keys() == {str(one), str(other)}
+    one.write_text("10")
+    after = stamps(f"{scheme}{tmp_path}")
+    assert after[str(one)] != before[str(one)]
+    assert after[str(other)] == before[str(other)]
+    assert stamps(f"{scheme}{one}") == {str(one): after[str(one)]}
+    assert stamps(f"{scheme}{tmp_path}/nowhere") == {}
+
+
+def test_of_pages_of_the_web_nobody_knows_when_they_change():
+    assert stamps("https://example.invalid/a.csv") == {}
