@@ -79,6 +79,29 @@ def packed_in_order(
         yield _fill(part, token_ids, labels, plan, pad_token_id)
 
 
+def place(
+    rows: Sequence[Sequence[int]] | Sequence[np.ndarray],
+    token_ids: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    max_segments: int,
+    pad_token_id: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The texts of each row side by side: (input_ids [R, T], segment_ids [R, T], rows_of [R, S]).
+
+    They mean what they do in `packed_batches`; rows that are not given are empty.
+    """
+    input_ids = np.full(shape, pad_token_id, np.int32)
+    segment_ids = np.zeros_like(input_ids)
+    rows_of = np.full((shape[0], max_segments), -1, np.int32)
+    for row, texts in enumerate(rows):
+        ids = [token_ids[text] for text in texts]
+        end = sum(map(len, ids))
+        input_ids[row, :end] = np.concatenate(ids)
+        segment_ids[row, :end] = np.repeat(np.arange(1, len(ids) + 1), [len(text) for text in ids])
+        rows_of[row, : len(texts)] = texts
+    return input_ids, segment_ids, rows_of
+
+
 def unpack(batch_values: np.ndarray, rows_of: np.ndarray, values: np.ndarray) -> None:
     """Write what was computed of each text of a batch where the texts stand.
 
@@ -106,17 +129,10 @@ def _fill(
     if labels.dtype == np.int64:
         labels = labels.astype(np.int32)
     rows = rows[share.of(plan.rows)]
-    count = plan.rows // share.count
-    input_ids = np.full((count, plan.row_length), pad_token_id, np.int32)
-    segment_ids = np.zeros_like(input_ids)
-    rows_of = np.full((count, plan.max_segments), -1, np.int32)
-    for row, texts in enumerate(rows):
-        ids = [token_ids[text] for text in texts]
-        end = sum(map(len, ids))
-        input_ids[row, :end] = np.concatenate(ids)
-        segment_ids[row, :end] = np.repeat(np.arange(1, len(ids) + 1), [len(text) for text in ids])
-        rows_of[row, : len(texts)] = texts
-
+    shape = (plan.rows // share.count, plan.row_length)
+    input_ids, segment_ids, rows_of = place(
+        rows, token_ids, shape, plan.max_segments, pad_token_id
+    )
     present = rows_of >= 0
     packed_labels = np.zeros((*rows_of.shape, *labels.shape[1:]), labels.dtype)
     packed_labels[present] = labels[rows_of[present]]

@@ -22,9 +22,12 @@ _BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
 _TEXTS_A_CALL = 4096  # bounds memory: an Encoding also keeps strings, offsets and what was cut
 
 
-class Tokens(NamedTuple):
-    ids: list[np.ndarray]  # N arrays [T_n] int32, special tokens ([CLS] .. [SEP]) included
-    truncated: np.ndarray  # [N] bool, True where the text had more than fits
+class Pieces(NamedTuple):
+    """The token ids of N texts, each in one piece, or in several where it is long."""
+
+    ids: list[np.ndarray]  # P arrays [T_p] int32, special tokens ([CLS] .. [SEP]) included
+    text_of: np.ndarray  # [P] int, ascending: whose piece it is
+    truncated: np.ndarray  # [N] bool, True where the text has more than its pieces
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
@@ -49,8 +52,17 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def tokenize(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], max_length: int) -> Tokens:
-    """Token ids of any text, also "", cut to at most `max_length` tokens.
+def tokenize(
+    tokenizer: "PreTrainedTokenizerFast",
+    texts: Sequence[str],
+    max_length: int,
+    windows: bool = False,
+) -> Pieces:
+    """Token ids of any text, also "", in pieces of at most `max_length` tokens.
+
+    Args:
+      windows: whether a longer text is cut into pieces of which each begins with the last quarter
+        of the one before; else the first piece stands for it.
 
     Raises:
       UserError: `max_length` leaves no room for a token between the special ones.
@@ -61,13 +73,20 @@ def tokenize(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], max_len
             f"the maximum length must exceed the {special} special tokens, found {max_length}"
         )
     ids: list[np.ndarray] = []
+    text_of: list[int] = []
     truncated: list[bool] = []
+    overlap = (max_length - special) // 4 if windows else 0
     for start in range(0, len(texts), _TEXTS_A_CALL):
         part = [_encodable(text) for text in texts[start : start + _TEXTS_A_CALL]]
-        encodings = tokenizer(part, truncation=True, max_length=max_length).encodings or []
-        ids += [np.array(encoding.ids, np.int32) for encoding in encodings]
-        truncated += [bool(encoding.overflowing) for encoding in encodings]
-    return Tokens(ids, np.array(truncated, bool))
+        encodings = (
+            tokenizer(part, truncation=True, max_length=max_length, stride=overlap).encodings or []
+        )
+        for text, encoding in enumerate(encodings, start):
+            pieces = [encoding, *encoding.overflowing] if windows else [encoding]
+            ids += [np.array(piece.ids, np.int32) for piece in pieces]
+            text_of += [text] * len(pieces)
+            truncated.append(bool(encoding.overflowing) and not windows)
+    return Pieces(ids, np.array(text_of, np.int64), np.array(truncated, bool))
 
 
 def _encodable(text: str) -> str:

@@ -1,30 +1,42 @@
-"""Texts -> probabilities, from a run folder or any Hugging Face folder with a trained head."""
+"""Texts -> predictions, from a run folder or any Hugging Face folder with a trained head."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.bulk import SLOTS, Group, plan_bulk
 from bertjax.data.cleaning import clean_texts
-from bertjax.data.ladder import LENGTHS, ladder_batches, ladder_lengths
-from bertjax.data.tokens import Tokens, tokenize
+from bertjax.data.ladder import LENGTHS
+from bertjax.data.shapes import SEGMENTS, fixed_shapes
+from bertjax.data.tokens import Pieces, tokenize
 from bertjax.errors import UserError
-from bertjax.models.configs import BertConfig, Precision
+from bertjax.models.configs import Precision
+from bertjax.models.pooling import SentencePooling
+from bertjax.serving.answers import fallback_label, mean_of_pieces, to_probabilities
+from bertjax.serving.programs import Programs
+
+LongTexts = Literal["truncate", "windows"]
+
+BATCH_SLOTS = {"cpu": 1024}  # R x T of a call of few texts: from here on a token costs the same
+ACCELERATOR_SLOTS = 8192
+EMBEDDING = SentencePooling("mean", normalize=True)
 
 
 class Prediction(TypedDict):
     """What is predicted of one text."""
 
+    prediction: str  # `label`, or the fallback label where `score` is under the threshold
     label: str  # the most probable class; of a multi-label model too
     score: float  # its probability
     probabilities: dict[str, float]  # of every class; a regression's values
-    truncated: bool  # whether the text was longer than the model reads
+    truncated: bool  # whether the text was longer than what was read of it
+    windows: int  # pieces of the text, of which the logits were averaged
 
 
 class Predictions(NamedTuple):
@@ -39,12 +51,22 @@ class Predictor:
 
     Args:
         checkpoint: of the task text-classification; its `run` says how texts are prepared.
+        threshold: a probability under it is no answer; by default the run's, if it has one.
+        long_texts: what becomes of texts longer than the model reads. truncate: the rest is not
+            read; windows: they are read in pieces, a quarter of which also stands in the piece
+            before, and the logits of the pieces are averaged.
 
     Raises:
-        UserError: the checkpoint has no trained head, or two classes of one name.
+        UserError: the checkpoint has no trained head, or two classes of one name; the threshold is
+            no probability.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        threshold: float | None = None,
+        long_texts: LongTexts = "truncate",
+    ):
         if checkpoint.task != "text-classification":
             raise UserError(
                 f"{checkpoint.folder} was loaded for {checkpoint.task}, expected a checkpoint of "
@@ -60,18 +82,29 @@ class Predictor:
                 f"{checkpoint.folder} has no trained head for {checkpoint.task} "
                 f"({checkpoint.report}): fine-tune it first with `bertjax finetune`"
             )
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UserError(f"the threshold is {threshold}, but must be from 0 to 1")
         self.checkpoint = checkpoint
         self.run = checkpoint.run
-        self._forward = _forward(checkpoint, self.run.temperature)
+        self.threshold = self.run.threshold if threshold is None else threshold
+        self.long_texts = long_texts
+        self.slots = BATCH_SLOTS.get(jax.default_backend(), ACCELERATOR_SLOTS)
+        self._bulk = _bulk(checkpoint)
 
     @classmethod
-    def load(cls, folder: str | Path, precision: Precision = "float32") -> "Predictor":
+    def load(
+        cls,
+        folder: str | Path,
+        precision: Precision = "float32",
+        threshold: float | None = None,
+        long_texts: LongTexts = "truncate",
+    ) -> "Predictor":
         """The predictor of a run folder, or of a checkpoint by any name that `load` takes.
 
         Raises:
             UserError: there is no such folder, or it is not a text classifier's.
         """
-        return cls(load(folder, "text-classification", precision=precision))
+        return cls(load(folder, "text-classification", precision=precision), threshold, long_texts)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -84,20 +117,17 @@ class Predictor:
         most = self.checkpoint.config.max_position_embeddings
         return min(self.run.max_length or most, most)
 
+    @property
+    def fallback(self) -> str:
+        """The prediction of a text of which no class is probable enough."""
+        return fallback_label(self.labels)
+
     def __call__(
         self, texts: Sequence[str], say: Callable[[str], None] | None = None
     ) -> list[Prediction]:
         """A prediction a text, in their order; `say` is told the plan of many texts."""
-        result = self.predict(texts, say)
-        return [
-            {
-                "label": self.labels[int(row.argmax())],
-                "score": float(row.max()),
-                "probabilities": dict(zip(self.labels, row.tolist(), strict=True)),
-                "truncated": bool(truncated),
-            }
-            for row, truncated in zip(result.probabilities, result.truncated, strict=True)
-        ]
+        pieces = self.tokenize(texts)
+        return self.predictions(pieces, self.logits(pieces, say))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """[N, C] float32: softmax, sigmoid (multi-label), or the values of a regression."""
@@ -107,10 +137,24 @@ class Predictor:
         self, texts: Sequence[str], say: Callable[[str], None] | None = None
     ) -> Predictions:
         """The same as arrays, with the flags of the texts that were cut; `say` as above."""
-        tokens = self._tokenize(texts)
-        return Predictions(self._probabilities(tokens, say), tokens.truncated)
+        pieces = self.tokenize(texts)
+        return Predictions(self._probabilities(pieces, self.logits(pieces, say)), pieces.truncated)
 
-    def _tokenize(self, texts: Sequence[str]) -> Tokens:
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """[N, D] float32: the mean of a text's tokens in the last layer, of length 1."""
+        pieces = self.tokenize(texts)
+        if not pieces.ids:
+            return np.zeros((0, self.checkpoint.config.hidden_size), np.float32)
+        return self.embeddings(pieces, self.embedder(pieces.ids))
+
+    # What a server takes apart: `classifier` and `embedder` alone compute.
+
+    def tokenize(self, texts: Sequence[str]) -> Pieces:
+        """The token ids of texts, each in one piece or in several.
+
+        Raises:
+            UserError: `texts` is one text, or a text is no str.
+        """
         if isinstance(texts, str):
             raise UserError("give a list of texts, not one text: predictor([text])")
         texts = list(texts)
@@ -119,71 +163,120 @@ class Predictor:
                 raise UserError(f"text {i} is {text!r}, expected a str: give missing text as ''")
         if self.run.clean:
             texts = clean_texts(texts)
-        return tokenize(self.checkpoint.tokenizer, texts, self.max_length)
+        windows = self.long_texts == "windows"
+        return tokenize(self.checkpoint.tokenizer, texts, self.max_length, windows)
 
-    def _probabilities(self, tokens: Tokens, say: Callable[[str], None] | None) -> np.ndarray:
-        lengths = [len(ids) for ids in tokens.ids]
+    @cached_property
+    def classifier(self) -> Programs:
+        """Token ids of pieces -> logits [P, C], in a few shapes that can be compiled before."""
+        model = self.checkpoint.model
+
+        def logits(params, input_ids: jax.Array, segment_ids: jax.Array) -> jax.Array:
+            output = model.apply(
+                params, None, input_ids, segment_ids=segment_ids, max_segments=SEGMENTS
+            )
+            return output.logits
+
+        return self._programs(logits)
+
+    @cached_property
+    def embedder(self) -> Programs:
+        """Token ids of pieces -> embeddings [P, D], as `classifier`."""
+        model = self.checkpoint.model
+
+        def embeddings(params, input_ids: jax.Array, segment_ids: jax.Array) -> jax.Array:
+            output = model.apply(
+                params,
+                None,
+                input_ids,
+                segment_ids=segment_ids,
+                max_segments=SEGMENTS,
+                output_hidden_states=True,
+            )
+            return EMBEDDING(output.hidden_states[-1], segment_ids, SEGMENTS)
+
+        return self._programs(embeddings)
+
+    def predictions(self, pieces: Pieces, logits: np.ndarray) -> list[Prediction]:
+        """What the logits [P, C] of the pieces of N texts mean for each text."""
+        probabilities = self._probabilities(pieces, logits)
+        windows = np.bincount(pieces.text_of, minlength=len(pieces.truncated))
+        return [
+            self._prediction(row, bool(truncated), count)
+            for row, truncated, count in zip(
+                probabilities, pieces.truncated, windows.tolist(), strict=True
+            )
+        ]
+
+    def embeddings(self, pieces: Pieces, values: np.ndarray) -> np.ndarray:
+        """[N, D] of the texts, from [P, D] of their pieces."""
+        means = mean_of_pieces(values, pieces)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return means / np.maximum(lengths, 1e-12)
+
+    def logits(self, pieces: Pieces, say: Callable[[str], None] | None = None) -> np.ndarray:
+        """[P, C] of the pieces; many are packed into rows of shapes that are chosen for them."""
+        lengths = [len(ids) for ids in pieces.ids]
+        if not lengths:
+            return np.zeros((0, len(self.labels)), np.float32)
         if sum(lengths) < 2 * SLOTS:
-            batches = self._padded(tokens)
-        else:
-            groups = plan_bulk(lengths, self.checkpoint.config.hidden_size)
-            if say:
-                for group in groups:
-                    say(str(group.plan))
-            batches = self._packed(tokens, groups)
+            return self.classifier(pieces.ids)
+        groups = plan_bulk(lengths, self.checkpoint.config.hidden_size)
+        if say:
+            for group in groups:
+                say(str(group.plan))
         # All batches are dispatched before the first is waited for.
-        dispatched = [(texts, self._forward(*inputs)) for texts, inputs in batches]
-        result = np.zeros((len(tokens.ids), len(self.labels)), np.float32)
+        batches = self._packed(pieces.ids, groups)
+        dispatched = [(texts, self._bulk(*inputs)) for texts, inputs in batches]
+        result = np.zeros((len(lengths), len(self.labels)), np.float32)
         for texts, values in dispatched:
             unpack(np.asarray(values), texts, result)
         return result
 
-    def _padded(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, tuple]]:
-        """A text a row: (texts [B], -1 where there is none; what `_forward` takes)."""
-        params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
-        rungs = ladder_lengths(self.max_length, self.run.ladder or LENGTHS)
-        for texts, batch in ladder_batches(tokens.ids, rungs, pad_token_id=pad):
-            rows_of = np.full(len(batch["input_ids"]), -1)
-            rows_of[: len(texts)] = texts
-            yield rows_of, (params, batch["input_ids"], batch["attention_mask"], None)
-
-    def _packed(self, tokens: Tokens, groups: list[Group]) -> Iterator[tuple[np.ndarray, tuple]]:
-        """Several texts a row: (texts [R, S], -1 where there is none; what `_forward` takes)."""
+    def _packed(
+        self, token_ids: list[np.ndarray], groups: list[Group]
+    ) -> Iterator[tuple[np.ndarray, tuple]]:
+        """Several texts a row: (texts [R, S], -1 where there is none; what `_bulk` takes)."""
         params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
         for group in groups:
-            ids = [tokens.ids[text] for text in group.texts]
+            ids = [token_ids[text] for text in group.texts]
             for batch in packed_in_order(ids, None, group.plan, pad):
                 texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
                 segments = batch["segment_ids"]
-                inputs = (params, batch["input_ids"], segments, group.plan.max_segments)
-                yield texts, inputs
+                yield texts, (params, batch["input_ids"], segments, group.plan.max_segments)
+
+    def _programs(self, function) -> Programs:
+        config = self.checkpoint.config
+        shapes = fixed_shapes(self.run.ladder or LENGTHS, self.max_length, self.slots)
+        pad = config.pad_token_id or 0
+        return Programs(function, self.checkpoint.params, shapes, config.hidden_size, pad)
+
+    def _probabilities(self, pieces: Pieces, logits: np.ndarray) -> np.ndarray:
+        scaled = mean_of_pieces(logits, pieces) / np.float32(self.run.temperature)
+        return to_probabilities(scaled, self.checkpoint.config)
+
+    def _prediction(self, row: np.ndarray, truncated: bool, windows: int) -> Prediction:
+        label, score = self.labels[int(row.argmax())], float(row.max())
+        regression = self.checkpoint.config.resolved_problem_type == "regression"
+        unsure = self.threshold is not None and not regression and score < self.threshold
+        return {
+            "prediction": self.fallback if unsure else label,
+            "label": label,
+            "score": score,
+            "probabilities": dict(zip(self.labels, row.tolist(), strict=True)),
+            "truncated": truncated,
+            "windows": windows,
+        }
 
 
-def _forward(checkpoint: Checkpoint, temperature: float):
-    def forward(
-        params, input_ids: jax.Array, segment_ids: jax.Array, max_segments: int | None
+def _bulk(checkpoint: Checkpoint):
+    def logits(
+        params, input_ids: jax.Array, segment_ids: jax.Array, max_segments: int
     ) -> jax.Array:
-        """Two int [B, T] -> [B, C]; rows of up to S = `max_segments` packed texts -> [B, S, C]."""
-        packed = max_segments is not None
+        """Two int [R, T] -> [R, S, C], of rows of up to S = `max_segments` packed texts."""
         output = checkpoint.model.apply(
-            params,
-            None,
-            input_ids,
-            attention_mask=None if packed else segment_ids,
-            segment_ids=segment_ids if packed else None,
-            max_segments=max_segments,
+            params, None, input_ids, segment_ids=segment_ids, max_segments=max_segments
         )
-        return to_probabilities(output.logits / temperature, checkpoint.config)
+        return output.logits
 
-    return jax.jit(forward, static_argnums=3)
-
-
-def to_probabilities(logits: jax.Array, config: BertConfig) -> jax.Array:
-    """What the logits [..., C] of a text classifier mean, by its problem type."""
-    match config.resolved_problem_type:
-        case "multi_label_classification":
-            return jax.nn.sigmoid(logits)
-        case "regression":
-            return logits
-        case _:
-            return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+    return jax.jit(logits, static_argnums=3)

@@ -75,7 +75,7 @@ def test_many_texts_keep_their_order(tokenizer):
 
 
 def test_no_texts_are_no_tokens(tokenizer):
-    ids, truncated = tokenize(tokenizer, [], 8)
+    ids, text_of, truncated = tokenize(tokenizer, [], 8)
     assert ids == []
     assert truncated.shape == (0,)
 

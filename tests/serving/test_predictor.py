@@ -109,13 +109,13 @@ def test_any_number_of_texts_gives_the_same(count, predictor, texts, expected):
 
 
 def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, monkeypatch):
-    shapes, forward = [], predictor._forward
+    shapes, bulk = [], predictor._bulk
 
     def seen(*inputs):
         shapes.append((inputs[1].shape, inputs[3]))
-        return forward(*inputs)
+        return bulk(*inputs)
 
-    monkeypatch.setattr(predictor, "_forward", seen)
+    monkeypatch.setattr(predictor, "_bulk", seen)
     said: list[str] = []
     found = predictor.predict(texts * 5, said.append).probabilities
     (plan,) = said
@@ -127,18 +127,13 @@ def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, mon
     np.testing.assert_allclose(found, np.tile(softmax(expected), (5, 1)), atol=1e-6, rtol=0)
 
 
-def test_few_texts_are_padded_to_the_ladder_of_the_run(predictor, monkeypatch):
-    run = replace(predictor.run, ladder=(24, 40, 128))
-    monkeypatch.setattr(predictor, "run", run)
-    shapes, forward = [], predictor._forward
-
-    def seen(*inputs):
-        shapes.append(inputs[1].shape)
-        return forward(*inputs)
-
-    monkeypatch.setattr(predictor, "_forward", seen)
-    predictor.probabilities(["a cat", "cat " * 30, "cat " * 300])
-    assert shapes == [(1, 24), (1, 40), (1, predictor.max_length)]
+def test_a_single_text_is_padded_to_the_ladder_of_the_run(run_with):
+    predictor = run_with(RunFile(ladder=(24, 40, 128)))
+    assert [shape for shape in predictor.classifier.shapes if shape.rows == 1] == [
+        (1, 24),
+        (1, 40),
+        (1, 64),
+    ]
 
 
 def test_no_texts_give_no_rows(predictor):
@@ -159,6 +154,8 @@ def test_a_prediction_names_its_classes(predictor, texts):
         assert prediction["label"] == LABELS[int(np.argmax(row))]
         assert prediction["score"] == row.max()
         assert prediction["truncated"] is False
+        assert prediction["windows"] == 1
+        assert prediction["prediction"] == prediction["label"]  # without a threshold
         assert isinstance(prediction["score"], float)  # not numpy's, for JSON
     assert len({prediction["label"] for prediction in predictions}) > 1
 
@@ -238,6 +235,61 @@ def test_a_long_text_is_cut_and_flagged(run_with, logits_of):
         atol=1e-6,
         rtol=0,
     )
+
+
+def test_a_long_text_is_read_in_windows_whose_logits_are_averaged(checkpoint, logits_of):
+    predictor = Predictor(replace(checkpoint, run=RunFile(max_length=6)), long_texts="windows")
+    found = predictor(["cat dog bank tax rain snow", "cat"])
+    # Four words a window, of which the first was the last of the window before.
+    logits = (logits_of("cat dog bank tax") + logits_of("tax rain snow")) / 2
+    probabilities = [list(prediction["probabilities"].values()) for prediction in found]
+    np.testing.assert_allclose(probabilities[0], softmax(logits), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(probabilities[1], softmax(logits_of("cat")), atol=1e-6, rtol=0)
+    assert [prediction["windows"] for prediction in found] == [2, 1]
+    assert [prediction["truncated"] for prediction in found] == [False, False]
+
+
+def test_a_prediction_under_the_threshold_is_the_fallback_label(checkpoint, texts):
+    sure = Predictor(checkpoint)(texts)
+    threshold = sorted(prediction["score"] for prediction in sure)[len(sure) // 2]
+    for prediction, ruled in zip(sure, Predictor(checkpoint, threshold)(texts), strict=True):
+        unsure = prediction["score"] < threshold
+        assert ruled == {**prediction, "prediction": "uncertain" if unsure else ruled["label"]}
+
+
+def test_the_fallback_is_the_class_other_where_there_is_one(checkpoint, texts):
+    config = replace(checkpoint.config, id2label=("animals", "other", "weather"))
+    predictor = Predictor(replace(checkpoint, config=config), 1.0)
+    assert {prediction["prediction"] for prediction in predictor(texts)} == {"other"}
+
+
+def test_the_threshold_of_the_run_is_used_and_that_of_the_caller_goes_before(run_with, texts):
+    predictor = run_with(RunFile(threshold=1.0))
+    assert predictor(texts[1:2])[0]["prediction"] == "uncertain"
+    other = Predictor(predictor.checkpoint, threshold=0.0)
+    assert other(texts[1:2])[0]["prediction"] == other(texts[1:2])[0]["label"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_no_probability_is_refused(threshold, checkpoint):
+    with pytest.raises(UserError, match="threshold is .*, but must be from 0 to 1"):
+        Predictor(checkpoint, threshold)
+
+
+def test_a_regression_has_no_threshold(checkpoint):
+    predictor = Predictor(load(checkpoint.folder, problem_type="regression"), 1.0)
+    [prediction] = predictor(["cat"])
+    assert prediction["prediction"] == prediction["label"]
+
+
+def test_an_embedding_is_the_mean_token_of_the_last_layer(checkpoint, predictor, texts):
+    found = predictor.embed(texts[:7])
+    for text, row in zip(texts[:7], found, strict=True):
+        ids = jnp.array([checkpoint.tokenizer(text)["input_ids"]])
+        output = checkpoint.model.apply(checkpoint.params, None, ids, output_hidden_states=True)
+        mean = np.asarray(output.hidden_states[-1][0], np.float64).mean(axis=0)
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6, rtol=0)
+    assert predictor.embed([]).shape == (0, 16)
 
 
 @pytest.mark.parametrize(("asked", "got"), [(None, 64), (32, 32), (4096, 64)])
