@@ -25,7 +25,6 @@ class Programs:
         shapes: those that it may be called with.
         hidden_size: of the model, for the cost of a shape.
         pad_token_id: fills slots without a token.
-        name: of the function, in profiles.
     """
 
     def __init__(
