@@ -22,9 +22,10 @@ from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
 from bertjax.workflows.flat_settings import with_settings
 from bertjax.workflows.recipe_file import read_recipe
+from bertjax.workflows.serve_configs import ServeConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
-Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig
+Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,15 @@ def _command(recipe: dict[str, Any]) -> Any:
         | Annotated[EvaluateConfig, subcommand("evaluate")]
         | Annotated[PredictConfig, subcommand("predict")]
         | Annotated[TuneConfig, subcommand("tune")]
+        | Annotated[ServeConfig, subcommand("serve")]
     )
 
+
+# The packages of each extra but `train`, by the names of their modules.
+_EXTRAS = {
+    "cluster": ("ray", "optuna", "hyperopt"),
+    "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
+}
 
 # Flags without a --no- twin, without the name of a nested dataclass, and DATA for `data`.
 STYLE = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
@@ -80,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Config:
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
-        description="Fine-tune BERT on a table of text, score it, and predict, in JAX.",
+        description="Fine-tune BERT on a table of text, score it, predict and serve, in JAX.",
         args=arguments,
         config=STYLE,
     )
@@ -111,7 +119,7 @@ def run(config: Config) -> int:
     except KeyboardInterrupt:
         print("bertjax: interrupted; nothing was written", file=sys.stderr)
     except ModuleNotFoundError as error:
-        extra = "cluster" if error.name in ("ray", "optuna", "hyperopt") else "train"
+        extra = next((name for name, of in _EXTRAS.items() if error.name in of), "train")
         print(
             f"bertjax: this needs the package {error.name}: pip install 'bertjax[{extra}]'",
             file=sys.stderr,
@@ -160,6 +168,10 @@ def _run(config: Config) -> None:
 
             result = tune(config)
             print(f"\nwrote {result.folder}", file=sys.stderr)
+        case ServeConfig():
+            from bertjax.workflows.serve import serve
+
+            serve(config, _say)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

@@ -130,9 +130,7 @@ def _fill(
         labels = labels.astype(np.int32)
     rows = rows[share.of(plan.rows)]
     shape = (plan.rows // share.count, plan.row_length)
-    input_ids, segment_ids, rows_of = place(
-        rows, token_ids, shape, plan.max_segments, pad_token_id
-    )
+    input_ids, segment_ids, rows_of = place(rows, token_ids, shape, plan.max_segments, pad_token_id)
     present = rows_of >= 0
     packed_labels = np.zeros((*rows_of.shape, *labels.shape[1:]), labels.dtype)
     packed_labels[present] = labels[rows_of[present]]

@@ -138,7 +138,9 @@ class Predictor:
     ) -> Predictions:
         """The same as arrays, with the flags of the texts that were cut; `say` as above."""
         pieces = self.tokenize(texts)
-        return Predictions(self._probabilities(pieces, self.logits(pieces, say)), pieces.truncated)
+        return Predictions(
+            self.probabilities_of(pieces, self.logits(pieces, say)), pieces.truncated
+        )
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """[N, D] float32: the mean of a text's tokens in the last layer, of length 1."""
@@ -199,7 +201,7 @@ class Predictor:
 
     def predictions(self, pieces: Pieces, logits: np.ndarray) -> list[Prediction]:
         """What the logits [P, C] of the pieces of N texts mean for each text."""
-        probabilities = self._probabilities(pieces, logits)
+        probabilities = self.probabilities_of(pieces, logits)
         windows = np.bincount(pieces.text_of, minlength=len(pieces.truncated))
         return [
             self._prediction(row, bool(truncated), count)
@@ -207,6 +209,11 @@ class Predictor:
                 probabilities, pieces.truncated, windows.tolist(), strict=True
             )
         ]
+
+    def probabilities_of(self, pieces: Pieces, logits: np.ndarray) -> np.ndarray:
+        """[N, C] of the texts, from the logits [P, C] of their pieces."""
+        scaled = mean_of_pieces(logits, pieces) / np.float32(self.run.temperature)
+        return to_probabilities(scaled, self.checkpoint.config)
 
     def embeddings(self, pieces: Pieces, values: np.ndarray) -> np.ndarray:
         """[N, D] of the texts, from [P, D] of their pieces."""
@@ -250,10 +257,6 @@ class Predictor:
         shapes = fixed_shapes(self.run.ladder or LENGTHS, self.max_length, self.slots)
         pad = config.pad_token_id or 0
         return Programs(function, self.checkpoint.params, shapes, config.hidden_size, pad)
-
-    def _probabilities(self, pieces: Pieces, logits: np.ndarray) -> np.ndarray:
-        scaled = mean_of_pieces(logits, pieces) / np.float32(self.run.temperature)
-        return to_probabilities(scaled, self.checkpoint.config)
 
     def _prediction(self, row: np.ndarray, truncated: bool, windows: int) -> Prediction:
         label, score = self.labels[int(row.argmax())], float(row.max())

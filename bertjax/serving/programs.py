@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from threading import Event
 from typing import Any
 
 import jax
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.data.batches import place, unpack
-from bertjax.data.shapes import SEGMENTS, Shape, plan_calls
+from bertjax.data.shapes import ROW_LENGTHS, SEGMENTS, Shape, plan_calls
 
 Function = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
@@ -41,34 +43,59 @@ class Programs:
         self._hidden_size = hidden_size
         self._pad_token_id = pad_token_id
         self._compiled: dict[Shape, Callable[..., jax.Array]] = {}
+        self._only_compiled = False  # whether no other shape may be used
 
-    def compile(self) -> None:
-        """Compile for every shape, and call each once; on all cores."""
-        lowerable = _traced_once(self._jitted, self._params, self.shapes) or self._jitted
+    def compile(
+        self,
+        ready: Callable[[], None] = lambda: None,
+        stop: Event | None = None,
+        alone: AbstractContextManager | None = None,
+    ) -> None:
+        """Compile for every shape, and call each once.
+
+        Args:
+            ready: called as soon as texts of any length can be computed without compiling: from
+                then on the shapes that are compiled so far are used.
+            stop: set to leave the rest uncompiled.
+            alone: held during a call, where others may be made meanwhile.
+        """
+        missing = [shape for shape in self.shapes if shape not in self._compiled]
+        lowerable: Any = self._jitted
+        if missing and jax.default_backend() == "cpu":
+            lowerable = _traced_once(lowerable, self._params, self.shapes)
 
         def compile_one(shape: Shape) -> None:
+            if shape in self._compiled or (stop and stop.is_set()):
+                return
             ids = np.full(shape, self._pad_token_id, np.int32)
             arguments = (self._params, ids, np.ones(shape, np.int32))
             compiled = lowerable.lower(*arguments).compile()
-            compiled(*arguments).block_until_ready()
+            with alone or nullcontext():
+                compiled(*arguments).block_until_ready()
             self._compiled[shape] = compiled
 
-        missing = [shape for shape in self.shapes if shape not in self._compiled]
-        largest_first = sorted(missing, key=lambda shape: -shape.rows * shape.row_length)
+        longest = max(shape.row_length for shape in self.shapes)
+        enough = [s for s in self.shapes if s.rows == 1 and s.row_length in (*ROW_LENGTHS, longest)]
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(compile_one, largest_first))
+            list(pool.map(compile_one, enough))
+        self._only_compiled = True
+        if not (stop and stop.is_set()):
+            ready()
+        for shape in self.shapes:  # in this thread alone: requests have a core, at least
+            compile_one(shape)
 
     def __call__(self, token_ids: Sequence[np.ndarray]) -> np.ndarray:
         """Arrays [T_n] of N texts -> [N, C] float32, in as many calls as cost least.
 
-        A shape that was not compiled before is compiled now.
+        Where `compile` was not called, a shape is compiled when it is first needed.
         """
         if not token_ids:
             raise ValueError("there must be a text at least")
         lengths = [len(ids) for ids in token_ids]
+        shapes = [s for s in self.shapes if s in self._compiled or not self._only_compiled]
         # All calls are dispatched before the first is waited for.
         dispatched = []
-        for shape, rows in plan_calls(lengths, self.shapes, self._hidden_size):
+        for shape, rows in plan_calls(lengths, shapes, self._hidden_size):
             input_ids, segment_ids, rows_of = place(
                 rows, token_ids, shape, SEGMENTS, self._pad_token_id
             )
@@ -84,11 +111,9 @@ class Programs:
 def _traced_once(jitted: Any, params: Any, shapes: Sequence[Shape]) -> Any:
     """The function with R and T left open: traced once, and not for each shape.
 
-    The programs are the same, and a MiniLM's are ready in half the time. None where its code
-    depends on the sizes, as that of the kernels for GPUs and TPUs does.
+    The programs are the same, and a MiniLM's are ready in half the time. Not for GPUs and TPUs,
+    where the code depends on the sizes.
     """
-    if jax.default_backend() != "cpu":
-        return None
     longest = max(shape.row_length for shape in shapes)
     rows, tokens = jax.export.symbolic_shape(
         "rows, tokens", constraints=[f"tokens <= {longest}", "tokens >= 8", "rows >= 1"]

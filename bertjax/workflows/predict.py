@@ -45,7 +45,7 @@ def prediction_columns(
 ) -> dict[str, list[Any]]:
     """The columns that are written beside those of a table, in their order."""
     return {
-        "prediction": [p["label"] for p in predictions],
+        "prediction": [p["prediction"] for p in predictions],
         "score": [p["score"] for p in predictions],
         **{
             f"probability of {label}": [p["probabilities"][label] for p in predictions]

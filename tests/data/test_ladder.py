@@ -1,7 +1,6 @@
 from bisect import bisect_left
 from itertools import combinations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from bertjax.data.ladder import (
     ladder_lengths,
 )
 from bertjax.data.packing import row_cost
+
 
 def test_the_maximum_length_is_the_last_rung():
     assert ladder_lengths(100) == (16, 32, 64, 100)

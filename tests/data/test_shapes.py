@@ -10,9 +10,7 @@ LADDER = (24, 40, 56)
 
 
 def cost(calls: list[Call]) -> float:
-    return sum(
-        CALL_COST + call.shape.rows * row_cost(call.shape.row_length, 384) for call in calls
-    )
+    return sum(CALL_COST + call.shape.rows * row_cost(call.shape.row_length, 384) for call in calls)
 
 
 @given(

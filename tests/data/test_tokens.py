@@ -77,6 +77,7 @@ def test_many_texts_keep_their_order(tokenizer):
 def test_no_texts_are_no_tokens(tokenizer):
     ids, text_of, truncated = tokenize(tokenizer, [], 8)
     assert ids == []
+    assert text_of.shape == (0,)
     assert truncated.shape == (0,)
 
 
@@ -150,3 +151,15 @@ def test_loading_berts_own_does_not_import_what_imports_torch(folder):
     command = [sys.executable, "-c", program, str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown == "False False\n"
+
+
+def test_windows_overlap_by_a_quarter_and_hold_the_whole_text(tokenizer):
+    words = "hello world " * 7
+    whole = tokenize(tokenizer, [words], 64).ids[0].tolist()[1:-1]
+    found = tokenize(tokenizer, ["hello", words, ""], 10, windows=True)  # 8 tokens of the text
+    assert found.text_of.tolist() == [0, 1, 1, 2]
+    assert found.truncated.tolist() == [False, False, False]
+    first, second = (found.ids[i].tolist() for i in (1, 2))
+    assert [first[0], first[-1], second[0], second[-1]] == [CLS, SEP, CLS, SEP]
+    assert first[1:-1] == whole[:8]
+    assert second[1:-1] == whole[6:]

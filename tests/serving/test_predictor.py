@@ -3,52 +3,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax.checkpoints.convert import Report
-from bertjax.checkpoints.folder import Checkpoint, load, save
+from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.checkpoints.run_file import RunFile, write_run_file
 from bertjax.data.bulk import SLOTS
 from bertjax.data.cleaning import clean_text
 from bertjax.errors import UserError
-from bertjax.models.configs import BertConfig
-from bertjax.models.heads import make_model
 from bertjax.serving.predictor import Predictor
 
-LABELS = ("animals", "money", "weather")
 WORDS = ("cat", "dog", "bank", "tax", "rain", "snow", "of", "the", "BERT", "猫", "été")
-
-
-def write(folder: Path, task: str, source: Path, **fields: Any) -> Path:
-    """A folder with random parameters and the tokenizer of `source`, if that has one."""
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(**sizes, max_position_embeddings=64, **fields)
-    model = make_model(config, task)
-    dummy = jnp.ones((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
-    rng = np.random.default_rng(0)
-    params: Any = {
-        module: {
-            name: rng.normal(float(name == "scale"), 0.5, leaf.shape).astype(np.float32)
-            for name, leaf in values.items()
-        }
-        for module, values in shapes.items()
-    }
-    save(Checkpoint(config, params, model, task, Report((), (), (), ()), source), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """A classifier with a tokenizer, whose probabilities are far from each other."""
-    folder = tmp_path_factory.mktemp("classifier") / "model"
-    fields = {"num_hidden_layers": 1, "id2label": LABELS}
-    return load(write(folder, "text-classification", packaged_folder, **fields))
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +112,14 @@ def test_no_texts_give_no_rows(predictor):
     assert predictor([]) == []
 
 
-def test_a_prediction_names_its_classes(predictor, texts):
+def test_a_prediction_names_its_classes(predictor, checkpoint, texts):
     rows = predictor.probabilities(texts)
     predictions = predictor(texts)
-    assert predictor.labels == LABELS
+    assert predictor.labels == checkpoint.labels
     for row, prediction in zip(rows, predictions, strict=True):
-        assert list(prediction["probabilities"]) == list(LABELS)
+        assert list(prediction["probabilities"]) == list(checkpoint.labels)
         np.testing.assert_array_equal(list(prediction["probabilities"].values()), row)
-        assert prediction["label"] == LABELS[int(np.argmax(row))]
+        assert prediction["label"] == checkpoint.labels[int(np.argmax(row))]
         assert prediction["score"] == row.max()
         assert prediction["truncated"] is False
         assert prediction["windows"] == 1
@@ -181,9 +149,9 @@ def test_what_logits_mean_follows_from_the_problem(
     np.testing.assert_allclose(found, function(expected[1:2]), atol=1e-6, rtol=1e-6)
 
 
-def test_one_label_is_a_value(packaged_folder, tmp_path):
+def test_one_label_is_a_value(packaged_folder, tmp_path, write_model):
     fields = {"num_hidden_layers": 0, "id2label": ("price",)}
-    folder = write(tmp_path / "one", "text-classification", packaged_folder, **fields)
+    folder = write_model(tmp_path / "one", "text-classification", packaged_folder, **fields)
     one = load(folder)
     [prediction] = Predictor(one)(["cat"])
     ids = jnp.array([one.tokenizer("cat")["input_ids"]])
@@ -272,7 +240,7 @@ def test_the_threshold_of_the_run_is_used_and_that_of_the_caller_goes_before(run
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_threshold_that_is_no_probability_is_refused(threshold, checkpoint):
-    with pytest.raises(UserError, match="threshold is .*, but must be from 0 to 1"):
+    with pytest.raises(UserError, match=r"threshold is .*, but must be from 0 to 1"):
         Predictor(checkpoint, threshold)
 
 
@@ -334,8 +302,8 @@ def test_a_head_of_another_size_is_not_trained(checkpoint):
 
 
 @pytest.mark.parametrize("task", ["feature-extraction", "fill-mask", "multiple-choice"])
-def test_a_folder_of_another_task_is_refused(task, tmp_path):
-    folder = write(tmp_path / "other", task, tmp_path, vocab_size=9, num_hidden_layers=0)
+def test_a_folder_of_another_task_is_refused(task, tmp_path, write_model):
+    folder = write_model(tmp_path / "other", task, tmp_path, vocab_size=9, num_hidden_layers=0)
     with pytest.raises(UserError, match="has no trained head for text-classification") as error:
         Predictor.load(folder)
     assert "classifier.weight" in str(error.value)
@@ -345,10 +313,10 @@ def test_a_folder_of_another_task_is_refused(task, tmp_path):
         Predictor(load(folder))
 
 
-def test_a_classifier_of_tokens_with_a_pooler_is_refused(tmp_path):
+def test_a_classifier_of_tokens_with_a_pooler_is_refused(tmp_path, write_model):
     # As older versions of transformers wrote it: every tensor of a text classifier is there.
     fields = {"vocab_size": 9, "num_hidden_layers": 0}
-    folder = write(tmp_path / "other", "text-classification", tmp_path, **fields)
+    folder = write_model(tmp_path / "other", "text-classification", tmp_path, **fields)
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["BertForTokenClassification"]
     (folder / "config.json").write_text(json.dumps(config))

@@ -1,0 +1,224 @@
+"""The HTTP interface of a served model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+import bertjax.serving
+from bertjax.data.labels import encode_labels
+from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.errors import ApiError, not_ready
+from bertjax.serving.front import Front
+from bertjax.serving.metrics import CONTENT_TYPE
+from bertjax.serving.schemas import (
+    EmbedAnswer,
+    ErrorAnswer,
+    EvaluateAnswer,
+    ExplainAnswer,
+    ModelAnswer,
+    PredictAnswer,
+    PredictionAnswer,
+    Status,
+    request_types,
+    texts_of,
+)
+from bertjax.serving.service import Service
+
+T = TypeVar("T")
+
+# The page loads nothing, from here or elsewhere; it may only ask this server.
+_ONLY_HERE = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'"
+)
+# What the framework refuses by itself.
+_FRAMEWORK = {
+    400: ("malformed", "the body is not JSON in UTF-8"),
+    404: ("not_found", "there is nothing at this path: /docs lists what there is"),
+    405: ("method_not_allowed", "this path has another method: /docs lists what there is"),
+}
+_REASONS = {
+    400: "the body is not JSON, or the request is malformed",
+    401: "the token is missing or wrong",
+    408: "the body did not arrive in time",
+    413: "the body is larger than the server takes",
+    422: "the body is JSON, but not what is expected",
+    503: "not ready, too many requests, too slow, or stopping: send it again later",
+}
+_BODY = (400, 408, 413, 422, 503)  # what a request with a body may be answered with
+
+
+def make_app(service: Service, about: dict[str, Any], token: str | None = None) -> FastAPI:
+    """An app that answers from a service; who runs it has to call `service.warm_up`.
+
+    Args:
+        service: is closed when the app stops.
+        about: the fields of `ModelAnswer`.
+        token: that requests must bear; None: they need none.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(service.close)
+
+    def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+        if token is not None:
+            statuses = (401, *statuses)
+        return {
+            status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in statuses
+        }
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url="/static",
+        favicon_url="data:,",
+        title="bertjax",
+        version=about["model"],
+        description=f"{about['name']}: a text classifier for {', '.join(about['labels'])}.",
+        lifespan=lifespan,
+    )
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+    app.add_exception_handler(HTTPException, _refuse_http)
+    app.state.metrics = service.metrics
+    protected = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
+    types = request_types(service.limits, about["text_columns"], about["labels"])
+    model = about["model"]
+    page = files(bertjax.serving).joinpath("page.html").read_text(encoding="utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def page_for_people() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": _ONLY_HERE})
+
+    @app.get("/health", summary="Whether the server lives")
+    async def health() -> Status:
+        return Status(status="live")
+
+    @app.get("/ready", summary="Whether it answers", responses=failures(503))
+    async def ready() -> Status:
+        if not service.ready:
+            raise not_ready()
+        return Status(status="ready")
+
+    @app.get("/model", summary="What is served", dependencies=protected, responses=failures())
+    async def describe() -> ModelAnswer:
+        return ModelAnswer(**about)
+
+    @app.get(
+        "/metrics",
+        summary="Counts, for Prometheus",
+        dependencies=protected,
+        responses={**failures(), 200: {"content": {CONTENT_TYPE.split(";")[0]: {}}}},
+        response_class=Response,
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.page(), media_type=CONTENT_TYPE)
+
+    @app.post(
+        "/predict",
+        summary="Classes and probabilities of texts",
+        dependencies=protected,
+        responses=failures(*_BODY),
+    )
+    async def predict(request: Request, body: types.texts) -> PredictAnswer:  # type: ignore
+        predictions = await _unless_gone(request, service.predict(texts_of(body)))
+        answers = [PredictionAnswer.model_construct(**one) for one in predictions]
+        return PredictAnswer.model_construct(model=model, predictions=answers)
+
+    @app.post(
+        "/embed",
+        summary="A vector for each text",
+        dependencies=protected,
+        responses=failures(*_BODY),
+    )
+    async def embed(request: Request, body: types.texts) -> EmbedAnswer:  # type: ignore
+        vectors = await _unless_gone(request, service.embed(texts_of(body)))
+        return EmbedAnswer(model=model, embeddings=vectors.tolist())
+
+    @app.post(
+        "/explain",
+        summary="Which words carry a prediction",
+        dependencies=protected,
+        responses=failures(*_BODY),
+    )
+    async def explain(request: Request, body: types.explain) -> ExplainAnswer:  # type: ignore
+        prediction, words = await _unless_gone(request, service.explain(body.text))
+        return ExplainAnswer(
+            model=model,
+            prediction=prediction,  # type: ignore
+            words=[word._asdict() for word in words],  # type: ignore
+        )
+
+    @app.post(
+        "/evaluate",
+        summary="Scores on labelled texts",
+        dependencies=protected,
+        responses=failures(*_BODY),
+    )
+    async def evaluate(request: Request, body: types.evaluate) -> EvaluateAnswer:  # type: ignore
+        texts = [row.text for row in body.rows]
+        result = await _unless_gone(request, service.probabilities(texts))
+        labels = about["labels"]
+        targets = encode_labels([row.label for row in body.rows], labels)
+        # Its first call imports scikit-learn, which takes seconds.
+        scores = await asyncio.to_thread(
+            classification_scores, targets, result.probabilities, labels
+        )
+        return EvaluateAnswer(model=model, truncated=int(result.truncated.sum()), **scores)
+
+    app.add_middleware(Front, metrics=service.metrics, token=token, limits=service.limits)
+    return app
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What the work gives; it is cancelled when the client leaves."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ApiError(499, "gone", "the client has left")  # which nobody reads but the log
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refuse(request: Request, error: ApiError) -> Response:
+    request.app.state.metrics.errors.labels(error.code).inc()
+    return JSONResponse(error.body(request.state.request_id), error.status_code, error.headers)
+
+
+async def _refuse_http(request: Request, error: Any) -> Response:
+    """An ApiError, or what the framework refuses by itself."""
+    if isinstance(error, ApiError):
+        return _refuse(request, error)
+    code, reason = _FRAMEWORK.get(error.status_code, ("refused", str(error.detail)))
+    return _refuse(request, ApiError(error.status_code, code, reason, error.headers))
+
+
+async def _refuse_invalid(request: Request, error: Any) -> Response:
+    """The first thing that is wrong, without what was sent: that may be long, or secret."""
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        reason = f"the body is not JSON: {found[0]['ctx']['error']} at {found[0]['loc'][-1]}"
+        return _refuse(request, ApiError(400, "malformed", reason))
+    path = found[0]["loc"][1:]
+    where = ".".join(map(str, path[1:] if path[:1] == path[1:2] else path))  # a form's name first
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    message = f"{where or 'body'}: {found[0]['msg']}{more}"
+    return _refuse(request, ApiError(422, "invalid", message))

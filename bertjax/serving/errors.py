@@ -1,0 +1,60 @@
+"""What a server refuses, in the one shape that all its errors have."""
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+
+class ApiError(HTTPException):
+    """An answer that is no success; of a kind that FastAPI lets through wherever it is raised.
+
+    Args:
+        status: of HTTP.
+        code: one word for programs.
+        message: one line for people: what was wrong, and what to do.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None):
+        super().__init__(status, message, headers)
+        self.code = code
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """What is sent, as JSON."""
+        return {"error": {"code": self.code, "message": self.detail, "request_id": request_id}}
+
+
+def overloaded(seconds: int) -> ApiError:
+    return ApiError(
+        503,
+        "overloaded",
+        "too many texts are waiting: send the request again later",
+        {"Retry-After": str(seconds)},
+    )
+
+
+def not_ready() -> ApiError:
+    return ApiError(
+        503,
+        "not_ready",
+        "the model is still being compiled: send the request again later",
+        {"Retry-After": "2"},
+    )
+
+
+def stopping() -> ApiError:
+    return ApiError(
+        503,
+        "stopping",
+        "the server is stopping: send the request again, it may reach another",
+        {"Retry-After": "1"},
+    )
+
+
+def too_slow(seconds: float) -> ApiError:
+    return ApiError(
+        503,
+        "timeout",
+        f"there was no answer within {seconds:g} s: send fewer texts, or send them later",
+        {"Retry-After": "1"},
+    )

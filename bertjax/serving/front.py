@@ -1,0 +1,156 @@
+"""What every request passes first: an id, the token, a bound on slow bodies, a log line, counts."""
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from bertjax.serving.errors import ApiError
+from bertjax.serving.metrics import Metrics
+from bertjax.serving.settings import Limits
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+HEADER = "X-Request-ID"
+OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
+_ASSETS = "/static"  # of /docs
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+log = logging.getLogger("bertjax.serving")
+
+
+class Front:
+    """ASGI around an app; its answer, or the error in its place, has a request id.
+
+    Args:
+        app: whose exceptions are answered by 500, and logged.
+        metrics: that count the requests.
+        token: that requests must bear; None: they need none.
+        limits: of bodies, in bytes and in seconds.
+    """
+
+    def __init__(self, app: Any, metrics: Metrics, token: str | None, limits: Limits):
+        self.app = app
+        self.metrics = metrics
+        self.token = token
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER, "")
+        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        self.metrics.in_progress.inc()
+        try:
+            self._check_token(scope["path"], headers)
+            length = headers.get("content-length", "0")
+            self._check_size(int(length) if length.isdecimal() else 0)
+            await self.app(scope, self._bounded(receive), send_with_id)
+        except ApiError as error:
+            await send_error(error, request_id, self.metrics, send_with_id)
+        except Exception:
+            log.exception("failed", extra={"request_id": request_id})
+            if status:  # an answer has begun: its end must be missed, and not look like one
+                raise
+            error = ApiError(500, "internal", "the server failed; its log has the request id")
+            await send_error(error, request_id, self.metrics, send_with_id)
+        finally:
+            self.metrics.in_progress.dec()
+            self._tell(scope, request_id, status, time.perf_counter() - began)
+
+    def _check_token(self, path: str, headers: Headers) -> None:
+        if self.token is None or path in OPEN or path.startswith(_ASSETS):
+            return
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secrets.compare_digest(
+            given.strip().encode(), self.token.encode()
+        ):
+            raise ApiError(
+                401,
+                "unauthorized",
+                "send the header Authorization: Bearer TOKEN with the server's token",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.max_body_bytes:
+            most = self.limits.max_body_bytes
+            raise ApiError(413, "too_large", f"send at most {most} bytes: fewer texts at once")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """`receive`, which refuses a body that is too large, or does not arrive in time."""
+        deadline = time.monotonic() + self.limits.timeout
+        size, arrived = 0, False
+
+        async def bounded() -> Any:
+            nonlocal size, arrived
+            if arrived:  # what comes now is that the client has left
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+            except TimeoutError:
+                raise ApiError(408, "timeout", "the body did not arrive in time") from None
+            arrived = not message.get("more_body", False)
+            size += len(message.get("body", b""))
+            self._check_size(size)
+            return message
+
+        return bounded
+
+    def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if path != "other" else "other"  # a bounded set of labels
+        self.metrics.requests.labels(method, path, str(status)).inc()
+        self.metrics.latency.labels(path).observe(seconds)
+        log.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "seconds": round(seconds, 6),
+                "client": scope["client"][0] if scope.get("client") else None,
+            },
+        )
+
+
+async def send_error(error: ApiError, request_id: str, metrics: Metrics, send: Send) -> None:
+    """Answer with an error, and count it."""
+    metrics.errors.labels(error.code).inc()
+    body = json.dumps(error.body(request_id), ensure_ascii=True).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **{name.lower(): value for name, value in (error.headers or {}).items()},
+    }
+    await send(
+        {
+            "type": "http.response.start",
+            "status": error.status_code,
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,130 @@
+"""A server of one process: opens a port, compiles, answers, and ends with all answers sent."""
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from bertjax.errors import UserError
+from bertjax.serving.about import describe
+from bertjax.serving.api import make_app
+from bertjax.serving.metrics import Metrics
+from bertjax.serving.predictor import Predictor
+from bertjax.serving.service import Service
+from bertjax.serving.settings import Limits
+
+Say = Callable[[str], None]
+
+_BACKLOG = 2048  # connections that may wait to be accepted
+_GRACE = 5  # seconds beyond a request's own time limit
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+        }
+    },
+    "handlers": {
+        "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stdout}
+    },
+    "loggers": {
+        "bertjax.serving": {"handlers": ["stdout"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stdout"], "level": "WARNING", "propagate": False},
+    },
+}
+
+
+def serve(
+    predictor: Predictor,
+    limits: Limits,
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    precision: str,
+    say: Say,
+) -> None:
+    """Answer until SIGINT or SIGTERM; then nothing new is taken, and what waits is answered.
+
+    Args:
+        port: 0 takes one that is free.
+        token: that requests must bear; None: they need none.
+        say: is told where the server is, and when it is ready.
+
+    Raises:
+        UserError: the port is taken, or is not to be had.
+    """
+    listener = _listen(host, port)
+    service = Service(predictor, limits, Metrics())
+    about = describe(predictor, precision)
+    config = uvicorn.Config(
+        make_app(service, about, token),
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=round(limits.timeout) + _GRACE,
+    )
+    server = uvicorn.Server(config)
+    say(
+        f"serving {about['name']} (model {about['model']}) at {_url(listener)}: a page for people "
+        "there, /docs for programs"
+    )
+    failures: list[BaseException] = []
+    warming = threading.Thread(target=_warm_up, args=(service, server, say, failures), daemon=True)
+    warming.start()
+    # uvicorn raises the signal that ended it once more, which would end the process by it.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        listener.close()
+    warming.join()
+    if failures:
+        raise failures[0]
+    say("stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"cannot listen at {host}:{port} ({reason}): choose another --port, or --host"
+        ) from None
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _warm_up(
+    service: Service, server: uvicorn.Server, say: Say, failures: list[BaseException]
+) -> None:
+    began = time.perf_counter()
+    try:
+        service.warm_up(lambda: say(f"ready after {time.perf_counter() - began:.1f} s"))
+    except BaseException as error:  # the thread that serves has to know, and to raise it
+        failures.append(error)
+        server.should_exit = True

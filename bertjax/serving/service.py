@@ -1,0 +1,132 @@
+"""A Predictor for many clients at once: one thread tokenizes, another computes in batches."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from bertjax.data.tokens import Pieces
+from bertjax.serving.batcher import Batcher, Closed, QueueFull
+from bertjax.serving.errors import not_ready, overloaded, stopping, too_slow
+from bertjax.serving.metrics import Metrics
+from bertjax.serving.occlusion import Word, occlusions
+from bertjax.serving.predictor import Prediction, Predictions, Predictor
+from bertjax.serving.programs import Programs
+from bertjax.serving.settings import Limits
+
+
+class Service:
+    """Answers from a predictor, whose programs are compiled before the first.
+
+    What is asked before `classifier` (for `embed`: `embedder`) is compiled, or when too many texts
+    wait, or takes too long, raises an ApiError.
+    """
+
+    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics):
+        self.predictor = predictor
+        self.limits = limits
+        self.metrics = metrics
+        self._alone = threading.Lock()  # two programs at once would share the cores
+        # A fast tokenizer may not be used by two threads at once.
+        self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
+        self._classifier = self._batcher(predictor.classifier)
+        self._embedder = self._batcher(predictor.embedder)
+        self._ready = threading.Event()
+        self._embeds = threading.Event()
+        self._stopped = threading.Event()
+        metrics.queue.set_function(lambda: self._classifier.waiting + self._embedder.waiting)
+        metrics.ready.set_function(lambda: float(self.ready))
+
+    @property
+    def ready(self) -> bool:
+        """Whether predictions are answered, without compiling anything."""
+        return self._ready.is_set()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether embeddings are."""
+        return self._embeds.is_set()
+
+    def warm_up(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Compile what predicts, then what embeds; `ready` is called once texts are answered."""
+        tokenized = self._tokenizer.submit(self.predictor.tokenize, ["warm"])  # imports, meanwhile
+
+        def predicts() -> None:
+            tokenized.result()
+            self._ready.set()
+            ready()
+
+        self.predictor.classifier.compile(predicts, self._stopped, self._alone)
+        self.predictor.embedder.compile(self._embeds.set, self._stopped, self._alone)
+
+    def close(self) -> None:
+        """Answer what waits, and take nothing more."""
+        self._stopped.set()
+        self._ready.clear()
+        self._embeds.clear()
+        self._classifier.close()
+        self._embedder.close()
+        self._tokenizer.shutdown()
+
+    async def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """A prediction a text."""
+        pieces, logits = await self._computed(texts, self._classifier, self.ready)
+        return self.predictor.predictions(pieces, logits)
+
+    async def probabilities(self, texts: Sequence[str]) -> Predictions:
+        """As `Predictor.predict`."""
+        pieces, logits = await self._computed(texts, self._classifier, self.ready)
+        return Predictions(self.predictor.probabilities_of(pieces, logits), pieces.truncated)
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """[N, D], as `Predictor.embed`."""
+        pieces, values = await self._computed(texts, self._embedder, self.embeds)
+        return self.predictor.embeddings(pieces, values)
+
+    async def explain(self, text: str) -> tuple[Prediction, list[Word]]:
+        """The prediction of a text, and what each of its words did for its label."""
+        words, without = occlusions(text, self.limits.max_texts - 1)
+        [prediction, *others] = await self.predict([text, *without])
+        label = prediction["label"]
+        score = prediction["probabilities"][label]
+        weights = [score - other["probabilities"][label] for other in others]
+        return prediction, [
+            word._replace(weight=weight) for word, weight in zip(words, weights, strict=True)
+        ]
+
+    def _batcher(self, programs: Programs) -> Batcher:
+        def run(pieces: list[np.ndarray]) -> np.ndarray:
+            with self._alone:
+                return programs(pieces)
+
+        return Batcher(
+            run,
+            self.predictor.slots,
+            self.limits.max_wait_ms / 1000,
+            self.limits.max_queue,
+            self.metrics.tell,
+        )
+
+    async def _computed(
+        self, texts: Sequence[str], batcher: Batcher, ready: bool
+    ) -> tuple[Pieces, np.ndarray]:
+        """The pieces of the texts [P], and the values [P, ...] of the batcher's function."""
+        if not ready:
+            raise not_ready()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                with batcher.expecting():
+                    pieces = await loop.run_in_executor(
+                        self._tokenizer, self.predictor.tokenize, texts
+                    )
+                    future = batcher.submit(pieces.ids)
+                return pieces, await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise too_slow(self.limits.timeout) from None
+        except QueueFull:
+            raise overloaded(1) from None
+        except Closed:
+            raise stopping() from None

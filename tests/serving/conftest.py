@@ -1,0 +1,109 @@
+"""A small classifier with a real tokenizer, and a server of it."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import uvicorn
+
+from bertjax.checkpoints.convert import Report
+from bertjax.checkpoints.folder import Checkpoint, load, save
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
+from bertjax.serving.about import describe
+from bertjax.serving.api import make_app
+from bertjax.serving.metrics import Metrics
+from bertjax.serving.predictor import Predictor
+from bertjax.serving.service import Service
+from bertjax.serving.settings import Limits
+
+LABELS = ("animals", "money", "weather")
+TIMEOUT = 60  # seconds, of what should take none
+
+
+def write(folder: Path, task: str, source: Path, **fields: Any) -> Path:
+    """A folder with random parameters and the tokenizer of `source`, if that has one."""
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(**sizes, max_position_embeddings=64, **fields)
+    model = make_model(config, task)
+    dummy = jnp.ones((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
+    rng = np.random.default_rng(0)
+    params: Any = {
+        module: {
+            name: rng.normal(float(name == "scale"), 0.5, leaf.shape).astype(np.float32)
+            for name, leaf in values.items()
+        }
+        for module, values in shapes.items()
+    }
+    save(Checkpoint(config, params, model, task, Report((), (), (), ()), source), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A classifier with a tokenizer, whose probabilities are far from each other."""
+    folder = tmp_path_factory.mktemp("classifier") / "model"
+    fields = {"num_hidden_layers": 1, "id2label": LABELS}
+    return load(write(folder, "text-classification", packaged_folder, **fields))
+
+
+@pytest.fixture(scope="session")
+def write_model() -> Callable[..., Path]:
+    return write
+
+
+class Server:
+    """A server in a thread of this process, on a port that was free."""
+
+    def __init__(self, service: Service, token: str | None):
+        self.service = service
+        self.about = describe(service.predictor, "float32")
+        listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        app = make_app(service, self.about, token)
+        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=TIMEOUT)
+        self.uvicorn = uvicorn.Server(config)
+        self._listener = listener
+        self._thread = threading.Thread(target=self.uvicorn.run, args=([listener],))
+        self._thread.start()
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+
+    def post(self, path: str, json: Any, **options: Any) -> httpx.Response:
+        return self.client.post(path, json=json, **options)
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self.client.close()
+        self.uvicorn.should_exit = True
+        self._thread.join(TIMEOUT)
+        assert not self._thread.is_alive()
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable:
+    """(predictor, limits of `Limits`) -> a context with a Server; its programs are compiled."""
+
+    @contextmanager
+    def start(
+        predictor: Predictor, token: str | None = None, warm: bool = True, **limits: Any
+    ) -> Iterator[Server]:
+        service = Service(predictor, Limits(**limits), Metrics())
+        server = Server(service, token)
+        try:
+            if warm:
+                service.warm_up()
+            yield server
+        finally:
+            server.stop()
+
+    return start
