@@ -140,7 +140,7 @@ class Front:
 async def send_error(error: ApiError, request_id: str, metrics: Metrics, send: Send) -> None:
     """Answer with an error, and count it."""
     metrics.errors.labels(error.code).inc()
-    body = json.dumps(error.body(request_id), ensure_ascii=True).encode()
+    body = json.dumps(error.body(request_id), separators=(",", ":")).encode()
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),

@@ -21,6 +21,7 @@ from pydantic import (
 from bertjax.serving.settings import Limits
 
 EXAMPLE = "Segmenting tumours in CT scans with a small U-Net"
+_create: Any = create_model  # its types are those of fields that are known beforehand
 _KINDS = ("text", "texts", "columns")
 _EXPECTED = (
     "give a JSON object with one of text, texts and columns, and the header Content-Type: "
@@ -43,45 +44,44 @@ class Requests:
 
 def request_types(limits: Limits, columns: Sequence[str], labels: Sequence[str]) -> Requests:
     """The types of requests to a model that was trained on `columns` and knows `labels`."""
-    constraints = StringConstraints(min_length=1, max_length=limits.max_characters)
-    text = Annotated[str, constraints]
-    cell = Annotated[str, StringConstraints(max_length=limits.max_characters)] | None
-    row = create_model(
+    text: Any = Annotated[str, StringConstraints(min_length=1, max_length=limits.max_characters)]
+    cell: Any = Annotated[str, StringConstraints(max_length=limits.max_characters)]
+    row = _create(
         "Row",
         __config__=ConfigDict(extra="ignore"),
         __doc__="A cell for each text column; null where it is empty. Others are not read.",
-        **{f"column_{i}": (cell, Field(alias=name)) for i, name in enumerate(columns)},
+        **{f"column_{i}": (cell | None, Field(alias=name)) for i, name in enumerate(columns)},
     )
 
     def many(kind: Any) -> Any:
         return Annotated[list[kind], Field(min_length=1, max_length=limits.max_texts)]
 
-    one = create_model(
+    one = _create(
         "Text",
         __base__=_Request,
         __doc__="One text.",
         text=(text, Field(examples=[EXAMPLE])),
     )
-    several = create_model(
+    several = _create(
         "Texts",
         __base__=_Request,
         __doc__="Several texts.",
         texts=(many(text), Field(examples=[[EXAMPLE, "Rolling back a model"]])),
     )
-    rows = create_model(
+    rows = _create(
         "Columns",
         __base__=_Request,
         __doc__="A row of a table, or several, of which the text columns are joined.",
         columns=(row | many(row), Field(examples=[dict.fromkeys(columns, EXAMPLE)])),
     )
-    labelled = create_model(
+    labelled = _create(
         "LabelledText",
         __base__=_Request,
         __doc__="A text and its class.",
         text=(text, Field(examples=[EXAMPLE])),
         label=(Literal[tuple(labels)], Field(examples=[labels[0]])),
     )
-    evaluate = create_model(
+    evaluate = _create(
         "LabelledTexts", __base__=_Request, __doc__="Texts to score.", rows=(many(labelled), ...)
     )
     return Requests(

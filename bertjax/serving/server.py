@@ -1,5 +1,6 @@
 """A server of one process: opens a port, compiles, answers, and ends with all answers sent."""
 
+import os
 import signal
 import socket
 import sys
@@ -100,18 +101,14 @@ def serve(
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", str(error))
         raise UserError(
             f"cannot listen at {host}:{port} ({reason}): choose another --port, or --host"
         ) from None
-    return listener
 
 
 def _url(listener: socket.socket) -> str:

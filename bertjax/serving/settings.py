@@ -15,11 +15,11 @@ class Limits:
     """Milliseconds that a batch waits for requests that are on their way."""
     max_queue: int = 2048
     """Texts that may wait; a request that would make it more is answered 503."""
-    max_body_bytes: int = 2**20
+    max_body_bytes: int = 2**22
     """Of the body of a request."""
     max_texts: int = 512
     """Of a request."""
-    max_characters: int = 100_000
+    max_characters: int = 20_000
     """Of a text."""
     timeout: float = 30.0
     """Seconds that a request gets, and that its body gets to arrive."""

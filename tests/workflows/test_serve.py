@@ -1,0 +1,142 @@
+"""`bertjax serve` as a process: a port, answers, and a good end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.serving.settings import Limits
+from bertjax.workflows.serve import serve
+from bertjax.workflows.serve_configs import ServeConfig
+
+TIMEOUT = 120  # seconds, of what should take few
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, packaged_folder) -> Path:
+    """A fine-tuned folder, of the smallest model that reads words."""
+    import jax
+    import jax.numpy as jnp
+
+    from bertjax.checkpoints.convert import Report
+    from bertjax.checkpoints.folder import Checkpoint, save
+    from bertjax.models.configs import BertConfig
+    from bertjax.models.heads import make_model
+
+    config = BertConfig(
+        hidden_size=4,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=4,
+        max_position_embeddings=16,
+        id2label=("ham", "spam"),
+    )
+    model = make_model(config, "text-classification")
+    params = model.init(jax.random.key(0), jnp.ones((1, 2), jnp.int32))
+    folder = tmp_path_factory.mktemp("runs") / "tags"
+    checkpoint = Checkpoint(
+        config, params, model, "text-classification", Report((), (), (), ()), packaged_folder
+    )
+    save(checkpoint, folder)
+    return folder
+
+
+@contextmanager
+def started(run: Path, **variables: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """(the process, its address), as soon as it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bertjax", "serve", str(run), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+    )
+    try:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", first)
+        assert found, first + process.stderr.read()
+        assert process.stderr.readline().startswith("ready after ")
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_ends_well(run, ending):
+    with started(run, BERTJAX_TOKEN="sesame") as (process, url):
+        headers = {"authorization": "Bearer sesame", "x-request-id": "mine"}
+        body = {"texts": ["a cat", "a dog"]}
+        assert httpx.post(f"{url}/predict", json=body, timeout=TIMEOUT).status_code == 401
+        answer = httpx.post(f"{url}/predict", json=body, headers=headers, timeout=TIMEOUT)
+        assert {p["prediction"] for p in answer.json()["predictions"]} <= {"ham", "spam"}
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0
+    assert err == "stopped\n"
+    lines = [json.loads(line) for line in out.splitlines()]  # each line is JSON, all of it
+    line = next(line for line in lines if line.get("request_id") == "mine")
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/predict", 200)
+    assert line["level"] == "INFO"
+    assert "T" in line["time"]
+
+
+@pytest.fixture
+def refused(capsys) -> Callable[[ServeConfig], str]:
+    """Settings -> the one line by which they are refused."""
+
+    def refused(config: ServeConfig) -> str:
+        with pytest.raises(UserError) as error:
+            serve(config, print)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return refused
+
+
+def test_a_port_in_use_is_told(run, refused):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        line = refused(ServeConfig(run=str(run), port=port))
+    assert line.startswith(f"cannot listen at 127.0.0.1:{port} (Address already in use): choose")
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "no-such-host.invalid", "203.0.113.1"])
+def test_an_address_that_is_not_here_is_told(host, run, refused):
+    assert refused(ServeConfig(run=str(run), host=host)).startswith(f"cannot listen at {host}:8000")
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path, refused):
+    (tmp_path / "notes.txt").write_text("")
+    assert "holds no config.json" in refused(ServeConfig(run=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"port": 70000}, "--port is 70000"),
+        ({"threshold": 1.5}, "the threshold is 1.5"),
+        ({"limits": Limits(max_texts=0)}, "--max-texts is 0"),
+        ({"limits": Limits(timeout=0)}, "--timeout is 0"),
+        ({"limits": Limits(max_wait_ms=-1)}, "--max-wait-ms is -1"),
+        ({"limits": Limits(max_texts=9, max_queue=8)}, "would never fit into --max-queue 8"),
+    ],
+)
+def test_settings_out_of_range_are_told(config, message, run, refused):
+    assert message in refused(ServeConfig(run=str(run), **config))
+
+
+def test_a_token_that_no_header_can_hold_is_told(run, refused, monkeypatch):
+    monkeypatch.setenv("BERTJAX_TOKEN", "sésame\n")
+    assert refused(ServeConfig(run=str(run))).startswith("BERTJAX_TOKEN must hold printable ASCII")
