@@ -17,7 +17,7 @@ from typing import Literal
 
 from benchmarks.processes import ROOT
 
-Side = Literal["bertjax", "transformers", "infinity torch", "infinity ONNX"]
+Side = Literal["bertjax", "transformers", "infinity"]
 
 _PATIENCE = 300  # seconds that a server gets to be ready
 _POLL = 0.1  # seconds
@@ -87,8 +87,7 @@ def _command(
         module = "benchmarks.children.torch_server"
         return [sys.executable, "-m", module, settings, os.devnull], *_PATHS["torch"]
     assert infinity is not None
-    engine = {"infinity torch": "torch", "infinity ONNX": "optimum"}[side]
-    flags = ["--model-id", folder, "--served-model-name", "model", "--engine", engine]
+    flags = ["--model-id", folder, "--served-model-name", "model", "--engine", "torch"]
     flags += ["--device", "cpu", "--port", str(port), "--host", "127.0.0.1"]
     return [str(infinity), "v2", *flags], *_PATHS["infinity"]
 

@@ -5,8 +5,8 @@
 Client and servers share this machine's cores. One text at a time: its latency, beside the bare
 jitted forward pass of the same texts. Many connections, one text a request: requests a second,
 beside a FastAPI application around transformers in torch that computes each request alone, and
-beside infinity-emb with torch and with ONNX Runtime (in an environment of its own; `--infinity`
-names its command). Then the time from the shell to ready, with nothing compiled and again.
+beside infinity-emb with torch, which batches (in an environment of its own: `--infinity` names its
+command). Then the time from the shell to ready, with nothing compiled and again.
 """
 
 import statistics
@@ -74,14 +74,11 @@ def run(config: ServingConfig) -> None:
         require("torch")
         sides.append("transformers")
         if config.infinity:
-            sides += ["infinity torch", "infinity ONNX"]
+            sides.append("infinity")
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="bertjax-serving-") as name:
         folder = str(Path(name, "model"))
         run_child("make_head", {"checkpoint": config.checkpoint, "folder": folder})
-        if "infinity ONNX" in sides:
-            run_child("export_peers", {"folder": folder, "engines": ["ONNX Runtime"]})
-            Path(folder, "int8.onnx").unlink()  # all compute in float32
         bench = _Bench(config, folder, texts)
         bench.show_starts(Path(name, "compiled"))
         with ExitStack() as stack:

@@ -5,7 +5,7 @@ As courses on serving models show it: what a request brings is computed at once,
 
 from typing import Any
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel

@@ -1,7 +1,7 @@
 """The HTTP interface of a served model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -57,19 +57,25 @@ _REASONS = {
 _BODY = (400, 408, 413, 422, 503)  # what a request with a body may be answered with
 
 
-def make_app(service: Service, about: dict[str, Any], token: str | None = None) -> FastAPI:
+def make_app(
+    service: Service,
+    about: dict[str, Any],
+    token: str | None = None,
+    close: Callable[[], None] = lambda: None,
+) -> FastAPI:
     """An app that answers from a service; who runs it has to call `service.warm_up`.
 
     Args:
-        service: is closed when the app stops.
+        service: computes.
         about: the fields of `ModelAnswer`.
         token: that requests must bear; None: they need none.
+        close: called when the app stops, with all requests answered.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(service.close)
+        await asyncio.to_thread(close)
 
     def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
         if token is not None:
@@ -199,7 +205,7 @@ async def _gone(request: Request) -> None:
 
 
 def _refuse(request: Request, error: ApiError) -> Response:
-    request.app.state.metrics.errors.labels(error.code).inc()
+    request.app.state.metrics.error(error.code)
     return JSONResponse(error.body(request.state.request_id), error.status_code, error.headers)
 
 

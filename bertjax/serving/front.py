@@ -13,7 +13,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 
 from bertjax.serving.errors import ApiError
-from bertjax.serving.metrics import Metrics
+from bertjax.serving.metrics import ModelMetrics
 from bertjax.serving.settings import Limits
 
 Scope = dict[str, Any]
@@ -38,7 +38,7 @@ class Front:
         limits: of bodies, in bytes and in seconds.
     """
 
-    def __init__(self, app: Any, metrics: Metrics, token: str | None, limits: Limits):
+    def __init__(self, app: Any, metrics: ModelMetrics, token: str | None, limits: Limits):
         self.app = app
         self.metrics = metrics
         self.token = token
@@ -62,7 +62,7 @@ class Front:
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
-        self.metrics.in_progress.inc()
+        self.metrics.begin()
         try:
             self._check_token(scope["path"], headers)
             length = headers.get("content-length", "0")
@@ -77,7 +77,6 @@ class Front:
             error = ApiError(500, "internal", "the server failed; its log has the request id")
             await send_error(error, request_id, self.metrics, send_with_id)
         finally:
-            self.metrics.in_progress.dec()
             self._tell(scope, request_id, status, time.perf_counter() - began)
 
     def _check_token(self, path: str, headers: Headers) -> None:
@@ -122,8 +121,7 @@ class Front:
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         path = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if path != "other" else "other"  # a bounded set of labels
-        self.metrics.requests.labels(method, path, str(status)).inc()
-        self.metrics.latency.labels(path).observe(seconds)
+        self.metrics.end(method, path, status, seconds)
         log.info(
             "request",
             extra={
@@ -137,9 +135,9 @@ class Front:
         )
 
 
-async def send_error(error: ApiError, request_id: str, metrics: Metrics, send: Send) -> None:
+async def send_error(error: ApiError, request_id: str, metrics: ModelMetrics, send: Send) -> None:
     """Answer with an error, and count it."""
-    metrics.errors.labels(error.code).inc()
+    metrics.error(error.code)
     body = json.dumps(error.body(request_id), separators=(",", ":")).encode()
     headers = {
         "content-type": "application/json",

@@ -12,12 +12,7 @@ from typing import Any
 import uvicorn
 
 from bertjax.errors import UserError
-from bertjax.serving.about import describe
-from bertjax.serving.api import make_app
-from bertjax.serving.metrics import Metrics
-from bertjax.serving.predictor import Predictor
-from bertjax.serving.service import Service
-from bertjax.serving.settings import Limits
+from bertjax.serving.served import Served
 
 Say = Callable[[str], None]
 
@@ -45,44 +40,29 @@ LOGGING: dict[str, Any] = {
 }
 
 
-def serve(
-    predictor: Predictor,
-    limits: Limits,
-    *,
-    host: str,
-    port: int,
-    token: str | None,
-    precision: str,
-    say: Say,
-) -> None:
+def serve(served: Served, host: str, port: int, say: Say) -> None:
     """Answer until SIGINT or SIGTERM; then nothing new is taken, and what waits is answered.
 
     Args:
         port: 0 takes one that is free.
-        token: that requests must bear; None: they need none.
         say: is told where the server is, and when it is ready.
 
     Raises:
         UserError: the port is taken, or is not to be had.
     """
     listener = _listen(host, port)
-    service = Service(predictor, limits, Metrics())
-    about = describe(predictor, precision)
     config = uvicorn.Config(
-        make_app(service, about, token),
+        served.app,
         log_config=LOGGING,
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=round(limits.timeout) + _GRACE,
+        timeout_graceful_shutdown=round(served.limits.timeout) + _GRACE,
     )
     server = uvicorn.Server(config)
-    say(
-        f"serving {about['name']} (model {about['model']}) at {_url(listener)}: a page for people "
-        "there, /docs for programs"
-    )
+    say(f"serving {served} at {_url(listener)}: a page for people there, /docs for programs")
     failures: list[BaseException] = []
-    warming = threading.Thread(target=_warm_up, args=(service, server, say, failures), daemon=True)
+    warming = threading.Thread(target=_warm_up, args=(served, server, say, failures), daemon=True)
     warming.start()
     # uvicorn raises the signal that ended it once more, which would end the process by it.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
@@ -117,11 +97,11 @@ def _url(listener: socket.socket) -> str:
 
 
 def _warm_up(
-    service: Service, server: uvicorn.Server, say: Say, failures: list[BaseException]
+    served: Served, server: uvicorn.Server, say: Say, failures: list[BaseException]
 ) -> None:
     began = time.perf_counter()
     try:
-        service.warm_up(lambda: say(f"ready after {time.perf_counter() - began:.1f} s"))
+        served.warm_up(lambda: say(f"ready after {time.perf_counter() - began:.1f} s"))
     except BaseException as error:  # the thread that serves has to know, and to raise it
         failures.append(error)
         server.should_exit = True

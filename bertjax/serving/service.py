@@ -10,7 +10,7 @@ import numpy as np
 from bertjax.data.tokens import Pieces
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
 from bertjax.serving.errors import not_ready, overloaded, stopping, too_slow
-from bertjax.serving.metrics import Metrics
+from bertjax.serving.metrics import ModelMetrics
 from bertjax.serving.occlusion import Word, occlusions
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
 from bertjax.serving.programs import Programs
@@ -24,7 +24,7 @@ class Service:
     wait, or takes too long, raises an ApiError.
     """
 
-    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics):
+    def __init__(self, predictor: Predictor, limits: Limits, metrics: ModelMetrics):
         self.predictor = predictor
         self.limits = limits
         self.metrics = metrics
@@ -36,8 +36,7 @@ class Service:
         self._ready = threading.Event()
         self._embeds = threading.Event()
         self._stopped = threading.Event()
-        metrics.queue.set_function(lambda: self._classifier.waiting + self._embedder.waiting)
-        metrics.ready.set_function(lambda: float(self.ready))
+        metrics.watch(lambda: self._classifier.waiting + self._embedder.waiting, lambda: self.ready)
 
     @property
     def ready(self) -> bool:
@@ -106,7 +105,7 @@ class Service:
             self.predictor.slots,
             self.limits.max_wait_ms / 1000,
             self.limits.max_queue,
-            self.metrics.tell,
+            self.metrics.batch,
         )
 
     async def _computed(

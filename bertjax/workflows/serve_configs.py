@@ -26,10 +26,16 @@ class ServeConfig:
     """Of texts longer than the model reads: their beginning, or the mean of windows."""
     precision: Precision = "float32"
     """Of matrix products; auto: bfloat16 where the hardware has it."""
+    canary: str | None = None
+    """Another run folder, which answers a share of the requests to be tried out."""
+    canary_share: float = 0.1
+    """Of the requests that --canary answers."""
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
         if not 0 <= self.port < 2**16:
             raise UserError(f"--port is {self.port}, but must be from 0 to 65535")
+        if not 0 <= self.canary_share <= 1:
+            raise UserError(f"--canary-share is {self.canary_share}, but must be from 0 to 1")
         self.limits.check()

@@ -69,7 +69,7 @@ class Server:
         self.about = describe(service.predictor, "float32")
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(service, self.about, token)
+        app = make_app(service, self.about, token, service.close)
         config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=TIMEOUT)
         self.uvicorn = uvicorn.Server(config)
         self._listener = listener
@@ -97,7 +97,8 @@ def start_server() -> Callable:
     def start(
         predictor: Predictor, token: str | None = None, warm: bool = True, **limits: Any
     ) -> Iterator[Server]:
-        service = Service(predictor, Limits(**limits), Metrics())
+        metrics = Metrics().of("the-model")
+        service = Service(predictor, Limits(**limits), metrics)
         server = Server(service, token)
         try:
             if warm:

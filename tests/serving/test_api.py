@@ -263,7 +263,7 @@ def test_a_full_queue_is_answered_at_once(start_server, predictor, monkeypatch):
         answer = server.post("/predict", {"text": TEXT})
         assert (answer.status_code, error_of(answer)["code"]) == (503, "overloaded")
         assert int(answer.headers["retry-after"]) > 0
-        assert "bertjax_queue_texts 3.0" in server.client.get("/metrics").text
+        assert 'bertjax_queue_texts{model="the-model"} 3.0' in server.client.get("/metrics").text
         held.go.set()
         assert first.result(TIMEOUT).status_code == second.result(TIMEOUT).status_code == 200
 
@@ -324,17 +324,18 @@ def test_metrics_count_requests_errors_batches_and_tokens(start_server, predicto
         server.client.get("/predict/" + "x" * 100)
         answer = server.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    of = 'model="the-model"'
     for line in (
-        'bertjax_requests_total{method="POST",path="/predict",status="200"} 1.0',
-        'bertjax_requests_total{method="POST",path="/predict",status="400"} 1.0',
-        'bertjax_requests_total{method="other",path="other",status="404"} 1.0',
-        'bertjax_errors_total{code="malformed"} 1.0',
-        'bertjax_errors_total{code="not_found"} 1.0',
-        'bertjax_request_seconds_count{path="/predict"} 2.0',
-        "bertjax_batch_texts_sum 2.0",
-        "bertjax_tokens_total 6.0",  # [CLS] cat [SEP], [CLS] dog [SEP]
-        "bertjax_queue_texts 0.0",
-        "bertjax_ready 1.0",
+        f'bertjax_requests_total{{method="POST",{of},path="/predict",status="200"}} 1.0',
+        f'bertjax_requests_total{{method="POST",{of},path="/predict",status="400"}} 1.0',
+        f'bertjax_requests_total{{method="other",{of},path="other",status="404"}} 1.0',
+        f'bertjax_errors_total{{code="malformed",{of}}} 1.0',
+        f'bertjax_errors_total{{code="not_found",{of}}} 1.0',
+        f'bertjax_request_seconds_count{{{of},path="/predict"}} 2.0',
+        f"bertjax_batch_texts_sum{{{of}}} 2.0",
+        f"bertjax_tokens_total{{{of}}} 6.0",  # [CLS] cat [SEP], [CLS] dog [SEP]
+        f"bertjax_queue_texts{{{of}}} 0.0",
+        f"bertjax_ready{{{of}}} 1.0",
     ):
         assert line in answer.text.splitlines()
 

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,17 +54,18 @@ def run(tmp_path_factory, packaged_folder) -> Path:
 
 
 @contextmanager
-def started(run: Path, **variables: str) -> Iterator[tuple[subprocess.Popen, str]]:
+def started(run: Path, *flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """(the process, its address), as soon as it is ready."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bertjax", "serve", str(run), "--port", "0"],
+        [sys.executable, "-m", "bertjax", "serve", str(run), "--port", "0", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **variables},
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
         first = process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", first)
         assert found, first + process.stderr.read()
@@ -71,6 +74,8 @@ def started(run: Path, **variables: str) -> Iterator[tuple[subprocess.Popen, str
     finally:
         process.kill()
         process.wait(TIMEOUT)
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -90,6 +95,27 @@ def test_it_answers_and_ends_well(run, ending):
     assert (line["method"], line["path"], line["status"]) == ("POST", "/predict", 200)
     assert line["level"] == "INFO"
     assert "T" in line["time"]
+
+
+def test_a_canary_answers_some_requests_and_is_counted_apart(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    config["id2label"] = {"0": "no", "1": "yes"}
+    (other / "config.json").write_text(json.dumps(config))
+    with started(run, "--canary", str(other), "--canary-share", "0.5") as (_, url):
+        answers, labels = {}, {}
+        deadline = time.monotonic() + TIMEOUT
+        while len(answers) < 2:  # at first the other is still being compiled
+            assert time.monotonic() < deadline
+            answer = httpx.post(f"{url}/predict", json={"text": "a cat"}, timeout=TIMEOUT).json()
+            answers[answer["model"]] = answers.get(answer["model"], 0) + 1
+            labels[answer["model"]] = set(answer["predictions"][0]["probabilities"])
+        assert {"ham", "spam"} in labels.values()
+        assert {"no", "yes"} in labels.values()
+        metrics = httpx.get(f"{url}/metrics").text
+    for model, count in answers.items():
+        line = f'{{method="POST",model="{model}",path="/predict",status="200"}} {count}.0'
+        assert f"bertjax_requests_total{line}" in metrics
 
 
 @pytest.fixture
@@ -127,6 +153,8 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, refused):
     [
         ({"port": 70000}, "--port is 70000"),
         ({"threshold": 1.5}, "the threshold is 1.5"),
+        ({"canary_share": 2}, "--canary-share is 2"),
+        ({"canary": "no/such/run"}, "no/such/run"),
         ({"limits": Limits(max_texts=0)}, "--max-texts is 0"),
         ({"limits": Limits(timeout=0)}, "--timeout is 0"),
         ({"limits": Limits(max_wait_ms=-1)}, "--max-wait-ms is -1"),

@@ -1,0 +1,39 @@
+import asyncio
+
+import httpx
+import pytest
+
+from bertjax.serving.canary import Canary
+
+
+def app_of(name: str):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": name.encode()})
+
+    return app
+
+
+def answers(canary: Canary, method: str, count: int) -> list[str]:
+    async def ask() -> list[str]:
+        transport = httpx.ASGITransport(app=canary)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return [(await client.request(method, "/predict")).text for _ in range(count)]
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0, 0, 0), (0.25, 70, 130), (1, 400, 400)])
+def test_the_other_app_gets_its_share_of_the_requests(share, low, high):
+    canary = Canary(app_of("one"), app_of("other"), share, lambda: True, seed=0)
+    assert low <= answers(canary, "POST", 400).count("other") <= high
+
+
+def test_pages_and_health_are_those_of_the_first():
+    canary = Canary(app_of("one"), app_of("other"), 1, lambda: True)
+    assert answers(canary, "GET", 5) == ["one"] * 5
+
+
+def test_the_other_gets_none_before_it_answers():
+    canary = Canary(app_of("one"), app_of("other"), 1, lambda: False)
+    assert answers(canary, "POST", 5) == ["one"] * 5
