@@ -169,7 +169,10 @@ def _run(config: Config) -> None:
             result = tune(config)
             print(f"\nwrote {result.folder}", file=sys.stderr)
         case ServeConfig():
-            from bertjax.workflows.serve import serve
+            if config.cluster.ray:
+                from bertjax.cluster.serve import serve
+            else:
+                from bertjax.workflows.serve import serve
 
             serve(config, _say)
         case PredictConfig():

@@ -23,6 +23,7 @@ MALLOC = {
 }
 
 _RESTARTED = "_BERTJAX_RESTARTED"  # glibc may drop its variable: of a program with privileges, say
+_LOST = "worker died or was killed|graceful_shutdown failed"
 _COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's name of the event
 _LONG = 0.2  # seconds of a compilation, or of reading a program, that leaves much
 
@@ -69,11 +70,13 @@ def cache_compilations() -> None:
 
 
 def hide_lost_processes() -> None:
-    """Have Ray not print, among the results, that one of its processes has died; we tell of it.
+    """Have Ray not print, among the results, that one of its processes has died or was ended.
+
+    We tell of the former, and the latter is as it should be.
 
     Ray reads this when it is imported.
     """
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker died or was killed")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _LOST)
 
 
 def return_memory_of_compilation() -> None:

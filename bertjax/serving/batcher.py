@@ -88,6 +88,11 @@ class Batcher:
         """Pieces in the queue."""
         return self._waiting
 
+    @property
+    def works(self) -> bool:
+        """Whether what is submitted is computed."""
+        return self._thread.is_alive()
+
     @contextmanager
     def expecting(self) -> Iterator[None]:
         """While a request is on its way: until it is submitted, at the end at the latest."""

@@ -48,6 +48,11 @@ class Service:
         """Whether embeddings are."""
         return self._embeds.is_set()
 
+    @property
+    def works(self) -> bool:
+        """Whether the threads that compute are there."""
+        return self._classifier.works and self._embedder.works
+
     def warm_up(self, ready: Callable[[], None] = lambda: None) -> None:
         """Compile what predicts, then what embeds; `ready` is called once texts are answered."""
         tokenized = self._tokenizer.submit(self.predictor.tokenize, ["warm"])  # imports, meanwhile

@@ -1,5 +1,6 @@
 """The settings of `bertjax serve`; light to import."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +9,43 @@ from tyro.conf import Positional
 from bertjax.errors import UserError
 from bertjax.models.configs import Precision
 from bertjax.serving.settings import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicasConfig:
+    """Where and by how many replicas, through Ray."""
+
+    ray: bool = False
+    """Serve by replicas on Ray, which it starts, watches and replaces."""
+    replicas: str = "1"
+    """How many; LEAST:MOST, as in 1:4, follows the load."""
+    replica_cores: int = 1
+    """Cores of each."""
+    replica_gpus: float = 0.0
+    """GPUs of each; 0.5: two share one; 0: it computes on CPUs."""
+    ray_address: str | None = None
+    """Of a running Ray cluster, as in 10.0.0.1:6379, where the replicas then stay; by default one
+    is started here, and ended."""
+
+    def replica_range(self) -> tuple[int, int]:
+        """(least, most).
+
+        Raises:
+            UserError: --replicas is neither a number nor two.
+        """
+        match = re.fullmatch(r"([1-9]\d{0,4})(?::([1-9]\d{0,4}))?", self.replicas)
+        least, most = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if least > most:
+            raise UserError(f"--replicas is {self.replicas}, expected a number, or two as in 1:4")
+        return least, most
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is out of its range, or for a server without Ray."""
+        self.replica_range()
+        if self.replica_cores < 1 or not 0 <= self.replica_gpus < 1000:
+            raise UserError("--replica-cores must be at least 1, and --replica-gpus at least 0")
+        if not self.ray and self != ReplicasConfig():
+            raise UserError("--replicas, --replica-... and --ray-address need --ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +69,7 @@ class ServeConfig:
     canary_share: float = 0.1
     """Of the requests that --canary answers."""
     limits: Limits = field(default_factory=Limits)
+    cluster: ReplicasConfig = field(default_factory=ReplicasConfig)
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
@@ -39,3 +78,4 @@ class ServeConfig:
         if not 0 <= self.canary_share <= 1:
             raise UserError(f"--canary-share is {self.canary_share}, but must be from 0 to 1")
         self.limits.check()
+        self.cluster.check()

@@ -1,0 +1,178 @@
+"""`bertjax serve --ray`: replicas of the server, which Ray Serve starts, watches and replaces.
+
+A replica takes requests once all its programs are compiled. Where the application runs already, its
+replicas are replaced one after the other by those of the new run, and no request fails meanwhile.
+"""
+
+import logging
+import logging.config
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray import serve as ray_serve
+from ray.serve.config import AutoscalingConfig, HTTPOptions
+
+from bertjax.checkpoints.resolve import resolve
+from bertjax.cluster.failures import told_in_one_line
+from bertjax.cluster.session import ray_session
+from bertjax.errors import UserError
+from bertjax.process import prepare_process, tunables
+from bertjax.workflows.serve import build, read_token
+from bertjax.workflows.serve_configs import ServeConfig
+
+APP = "bertjax"  # of Ray Serve; another one beside it would need another port
+
+_GRACE = 5.0  # seconds beyond a request's own time limit
+
+
+@ray_serve.ingress()
+class Replica:
+    """A server, without its port."""
+
+    def __init__(self, config: ServeConfig, token: str | None):
+        prepare_process()
+        from bertjax.serving.server import LOGGING
+
+        logging.config.dictConfig(LOGGING)
+        self.served = build(config, token)
+        self.served.warm_up(lambda: None)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self.served.app
+
+    def check_health(self) -> None:
+        """Raise where nothing is computed any more; Ray then replaces this replica."""
+        if not all(service.works for service in self.served.services):
+            raise RuntimeError("a thread that computes has ended")
+
+
+def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
+    """As `workflows.serve.serve`, on Ray: on a cluster that runs, until `ray_serve.shutdown`.
+
+    Raises:
+        UserError: as there; the cluster cannot be reached or has too little; a replica fails.
+    """
+    config.check()
+    token = read_token()
+    config = replace(
+        config,
+        run=str(resolve(config.run).absolute()),  # replicas may stand elsewhere
+        canary=config.canary and str(resolve(config.canary).absolute()),
+    )
+    stays = config.cluster.ray_address is not None
+    with ray_session(config.cluster.ray_address):
+        _check_room(config)
+        with told_in_one_line(f"reading {config.run}"):
+            served = ray.get(_look_at.remote(config))
+        deploy(config, token)
+        say(f"serving {served} at http://{config.host}:{config.port} from {_replicas(config)}")
+        if stays:
+            say("it stays there; the same command with another run replaces it")
+            return
+        try:
+            _wait_for_signal()
+        finally:
+            ray_serve.shutdown()
+    say("stopped")
+
+
+@ray.remote(num_cpus=0)
+def _look_at(config: ServeConfig) -> str:
+    """What a config serves, in words; raises what is wrong with it, before a replica is started."""
+    served = build(config, None)
+    for service in served.services:
+        service.close()
+    return str(served)
+
+
+def deploy(config: ServeConfig, token: str | None) -> None:
+    """Start the application, or replace what it serves; returns when that answers.
+
+    Raises:
+        UserError: a replica does not come up, or the port is taken.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    try:
+        ray_serve.start(
+            http_options=HTTPOptions(
+                host=config.host, port=config.port, request_timeout_s=config.limits.timeout + _GRACE
+            )
+        )
+        application = ray_serve.deployment(Replica).options(**_options(config))
+        ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
+    except (RuntimeError, ray.exceptions.RayError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise UserError(f"the replicas did not start: {lines[-1].strip()}") from error
+
+
+def _options(config: ServeConfig) -> dict[str, Any]:
+    cluster = config.cluster
+    least, most = cluster.replica_range()
+    variables = {"GLIBC_TUNABLES": tunables()}
+    if not cluster.replica_gpus:
+        variables |= {"JAX_PLATFORMS": "cpu", "NPROC": str(cluster.replica_cores)}
+    scaling: dict[str, Any] = {"num_replicas": least}
+    if least < most:
+        wanted = config.limits.max_queue // 8  # that wait or run, before another one is started
+        scaling = {
+            "autoscaling_config": AutoscalingConfig(
+                min_replicas=least, max_replicas=most, target_ongoing_requests=max(wanted, 1)
+            )
+        }
+    return {
+        "name": "Replica",
+        **scaling,
+        # All requests go to the batcher, which has its own bound.
+        "max_ongoing_requests": config.limits.max_queue,
+        "ray_actor_options": {
+            "num_cpus": cluster.replica_cores,
+            "num_gpus": cluster.replica_gpus,
+            "runtime_env": {"env_vars": variables},
+        },
+        "graceful_shutdown_timeout_s": config.limits.timeout + _GRACE,
+        "health_check_period_s": 5.0,
+    }
+
+
+def _check_room(config: ServeConfig) -> None:
+    cluster = config.cluster
+    least, _ = cluster.replica_range()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = 0
+    for node in nodes:
+        fit = int(node.get("CPU", 0) // cluster.replica_cores)
+        if cluster.replica_gpus:
+            fit = min(fit, int(node.get("GPU", 0) / cluster.replica_gpus + 1e-9))
+        room += fit
+    if least > room:
+        each = f"--replica-cores {cluster.replica_cores}"
+        if cluster.replica_gpus:
+            each += f" and --replica-gpus {cluster.replica_gpus:g}"
+        raise UserError(
+            f"--replicas {least} with {each} do not fit: the cluster has room for {room}; use "
+            "fewer, or add machines"
+        )
+
+
+def _replicas(config: ServeConfig) -> str:
+    least, most = config.cluster.replica_range()
+    noun = "replica" if most == 1 else "replicas"
+    return f"{least} {noun}" if least == most else f"{least} to {most} {noun}"
+
+
+def _wait_for_signal() -> None:
+    """Return on SIGINT or SIGTERM."""
+    ended = threading.Event()
+    before = {
+        kind: signal.signal(kind, lambda *_: ended.set())
+        for kind in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        ended.wait()
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,0 +1,209 @@
+"""Replicas on a real Ray Serve, asked over HTTP."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import jax
+import jax.numpy as jnp
+import pytest
+
+from bertjax.checkpoints.convert import Report
+from bertjax.checkpoints.folder import Checkpoint, save
+from bertjax.errors import UserError
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
+from bertjax.serving.about import model_id
+from bertjax.serving.predictor import Predictor
+from bertjax.workflows.serve_configs import ReplicasConfig, ServeConfig
+
+# Ray Serve gives pydantic arguments that are deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
+
+TIMEOUT = 120  # seconds, of what should take few
+TEXTS = ["a cat", "the bank of the river", "rain", "one two three four five six seven"]
+
+
+@pytest.fixture(scope="module")
+def runs(packaged_folder, tmp_path_factory) -> tuple[Path, Path]:
+    """Two folders of small classifiers that differ."""
+    config = BertConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=16,
+        id2label=("ham", "spam"),
+    )
+    model = make_model(config, "text-classification")
+    folders = []
+    for seed in (0, 1):
+        params = model.init(jax.random.key(seed), jnp.ones((1, 2), jnp.int32))
+        params = jax.tree.map(lambda leaf: leaf * 20 if leaf.ndim > 1 else leaf, params)
+        folder = tmp_path_factory.mktemp("runs") / f"run{seed}"
+        report = Report((), (), (), ())
+        save(
+            Checkpoint(config, params, model, "text-classification", report, packaged_folder),
+            folder,
+        )
+        folders.append(folder)
+    return folders[0], folders[1]
+
+
+@pytest.fixture(scope="module")
+def expected(runs) -> dict[str, list[list[float]]]:
+    """For each model, by its id, the probabilities of the texts."""
+    found = {model_id(run): Predictor.load(run).probabilities(TEXTS).tolist() for run in runs}
+    (one, other) = found.values()
+    assert abs(one[0][0] - other[0][0]) > 1e-3  # a mistaken model would show
+    return found
+
+
+@pytest.fixture(scope="module")
+def deployed(runs, ray_here) -> Iterator[ServeConfig]:
+    from ray import serve as ray_serve
+
+    from bertjax.cluster.serve import deploy
+
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    cluster = ReplicasConfig(ray=True, replicas="2")
+    config = ServeConfig(run=str(runs[0]), port=port, cluster=cluster)
+    deploy(config, None)
+    yield config
+    ray_serve.shutdown()
+
+
+@contextmanager
+def asking(port: int, expected: dict) -> Iterator[tuple[Counter, list[str]]]:
+    """Clients that ask on and on: how many answers each model gave, and what was wrong."""
+    models: Counter = Counter()
+    wrong: list[str] = []
+    ended = threading.Event()
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT) as client:
+            while not ended.is_set():
+                number = (number + 1) % len(TEXTS)
+                answer = client.post("/predict", json={"text": TEXTS[number]})
+                if answer.status_code != 200:
+                    wrong.append(f"{answer.status_code} {answer.text[:100]}")
+                    continue
+                found = answer.json()
+                values = list(found["predictions"][0]["probabilities"].values())
+                if values != pytest.approx(expected[found["model"]][number], abs=1e-6):
+                    wrong.append(f"{number}: {values}")
+                models[found["model"]] += 1
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield models, wrong
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(TIMEOUT)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def replicas() -> list[int]:
+    """The process ids of the replicas on this machine."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:  # it has ended
+                continue
+            if command.startswith(b"ray::ServeReplica:bertjax:Replica"):
+                found.append(int(folder.name))
+    return found
+
+
+def test_replicas_answer_as_the_predictor(deployed, runs, expected):
+    with httpx.Client(base_url=f"http://127.0.0.1:{deployed.port}", timeout=TIMEOUT) as client:
+        assert client.get("/ready").json() == {"status": "ready"}
+        answer = client.post("/predict", json={"texts": TEXTS}).json()
+        assert answer["model"] == model_id(runs[0])
+        found = [list(one["probabilities"].values()) for one in answer["predictions"]]
+        for row, wanted in zip(found, expected[answer["model"]], strict=True):
+            assert row == pytest.approx(wanted, abs=1e-6)
+        refused = client.post("/predict", json={"text": 3}, headers={"x-request-id": "mine"})
+        assert refused.status_code == 422
+        assert refused.json()["error"]["request_id"] == "mine"
+        assert "bertjax" in client.get("/").text
+    assert len(replicas()) == 2
+
+
+def test_a_replica_that_is_killed_is_replaced_and_no_answer_is_wrong(deployed, expected):
+    before = replicas()
+    with asking(deployed.port, expected) as (models, wrong):
+        until(lambda: models.total() > 20)
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(set(replicas()) - set(before)) == 1)
+        count = models.total()
+        until(lambda: models.total() > count + 50)
+    # What the killed one had in hand is lost, and said to be so.
+    assert len(wrong) <= 4
+    assert all(line.startswith(("500", "503")) for line in wrong), wrong
+
+
+def test_another_run_replaces_the_first_without_a_failed_request(deployed, runs, expected):
+    from bertjax.cluster.serve import deploy
+
+    one, other = (model_id(run) for run in runs)
+    with asking(deployed.port, expected) as (models, wrong):
+        until(lambda: models[one] > 20)
+        deploy(replace(deployed, run=str(runs[1])), None)
+        until(lambda: models[other] > 50)
+        count = models[one]
+        until(lambda: models[other] > 150)
+        assert models[one] == count
+    assert wrong == []
+
+
+def test_more_replicas_than_cores_are_refused(runs, ray_here):
+    from bertjax.cluster.serve import serve
+
+    config = ServeConfig(run=str(runs[0]), cluster=ReplicasConfig(ray=True, replicas="99"))
+    with pytest.raises(UserError, match=r"--replicas 99 with --replica-cores 1 do not fit"):
+        serve(config, print)
+
+
+def test_a_run_that_is_none_is_told_before_a_replica_starts(runs, tmp_path, ray_here):
+    from bertjax.cluster.serve import serve
+
+    broken = shutil.copytree(runs[0], tmp_path / "broken")
+    (broken / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    config = ServeConfig(run=str(broken), cluster=ReplicasConfig(ray=True))
+    with pytest.raises(UserError, match="gpt2") as error:
+        serve(config, print)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("replicas", ["0", "a", "3:2", "1:2:3", "-1", ""])
+def test_a_number_of_replicas_that_is_none_is_told(replicas):
+    with pytest.raises(UserError, match="expected a number, or two as in 1:4"):
+        ReplicasConfig(ray=True, replicas=replicas).check()
+
+
+def test_settings_of_replicas_need_ray():
+    with pytest.raises(UserError, match="need --ray"):
+        ReplicasConfig(replicas="2").check()
