@@ -4,12 +4,13 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster lint parity bench wheel clean
+.PHONY: help demo test cluster browser lint parity bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make cluster the tests that start Ray"
+	@echo "make browser the tests of the served page, in a Chromium that is installed"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
@@ -31,6 +32,9 @@ test: .venv/installed
 cluster: .venv/installed
 	$(BIN)/python -m pytest tests/cluster -o addopts="--import-mode=importlib --strict-markers -q" \
 		--numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+browser: .venv/installed
+	$(BIN)/python -m pytest tests/serving/browser -o addopts="--import-mode=importlib --strict-markers -q"
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

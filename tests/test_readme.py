@@ -6,7 +6,9 @@ from pathlib import Path
 
 from bertjax.cli import parse
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -33,12 +35,13 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     commands = [shlex.split(line, comments=True) for line in lines]
     verbs = [command for command in commands if command and command[0] == "bertjax"]
     assert len(verbs) >= 4
+    verbs += [shlex.split(found) for found in re.findall(r"bertjax serve [^`\n]+", SERVING)]
     for command in verbs:
         parsed = parse(command[1:])
         assert type(parsed).__name__.lower().startswith(command[1])
 
 
 def test_every_make_target_is_there():
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

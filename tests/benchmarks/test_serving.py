@@ -1,0 +1,95 @@
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from benchmarks.children.http_load import body_of, label_of, load
+from benchmarks.serving import latency_rows, throughput_rows
+
+
+def latency(side, p50, p99):
+    return {"side": side, "p50_s": p50, "p99_s": p99}
+
+
+def test_latencies_are_medians_beside_the_bare_forward():
+    records = [
+        latency("bare forward", 0.010, 0.020),
+        latency("bertjax", 0.012, 0.030),
+        latency("bare forward", 0.030, 0.090),
+        latency("bertjax", 0.013, 0.031),
+        latency("bare forward", 0.009, 0.015),
+        latency("bertjax", 0.090, 0.099),
+    ]
+    assert latency_rows(records) == [
+        ["bare forward", "10.00 ms", "20.00 ms", "1.00"],
+        ["bertjax", "13.00 ms", "31.00 ms", "1.30"],
+    ]
+
+
+def throughput(side, rate, failed, labels):
+    return {
+        "side": side,
+        "requests_s": rate,
+        "p50_s": 0.1,
+        "p99_s": 0.2,
+        "failed": failed,
+        "labels": labels,
+    }
+
+
+def test_rates_are_medians_and_failures_of_all_runs_are_counted():
+    records = [
+        throughput("bertjax", 200.0, 0, ["a", "b"]),
+        throughput("other", 50.0, 1, ["a", "a"]),
+        throughput("bertjax", 300.0, 0, ["a", "b"]),
+        throughput("other", 100.0, 2, ["a", "b"]),
+    ]
+    assert throughput_rows(records) == [
+        ["bertjax", "250", "1.00", "100 ms", "200 ms", "0", "100.0%"],
+        ["other", "75", "3.33", "100 ms", "200 ms", "3", "50.0%"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("bertjax", {"predictions": [{"label": "b"}]}),
+        ("torch", {"prediction": "b"}),
+        ("infinity", {"data": [[{"label": "a", "score": 0.2}, {"label": "b", "score": 0.8}]]}),
+    ],
+)
+def test_each_server_is_asked_and_understood_in_its_form(form, answer):
+    assert "a text" in str(body_of(form, "a text"))
+    assert label_of(form, answer) == "b"
+
+
+def test_load_sends_every_text_and_counts_what_fails():
+    seen: list[str] = []
+
+    async def predict(request: web.Request) -> web.Response:
+        text = (await request.json())["text"]
+        seen.append(text)
+        status = 503 if text == "bad" else 200
+        return web.json_response({"prediction": text.upper()}, status=status)
+
+    async def measure():
+        app = web.Application()
+        app.router.add_post("/predict", predict)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        settings = {"texts": ["a", "bad", "c"], "form": "torch", "connections": 2}
+        settings |= {"url": f"http://127.0.0.1:{port}/predict", "warm_up": 3, "requests": 6}
+        try:
+            return await load(settings)
+        finally:
+            await runner.cleanup()
+
+    found = asyncio.run(measure())
+    assert sorted(seen) == ["a"] * 3 + ["bad"] * 3 + ["c"] * 3
+    assert found["labels"] == ["A", None, "C"]
+    assert found["failed"] == 3
+    assert found["requests_s"] > 0
+    assert 0 < found["p50_s"] <= found["p99_s"]
