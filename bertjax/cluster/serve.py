@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray import serve as ray_serve
+from ray.exceptions import RayError
 from ray.serve.config import AutoscalingConfig, HTTPOptions
 
 from bertjax.checkpoints.resolve import resolve
@@ -104,7 +105,7 @@ def deploy(config: ServeConfig, token: str | None) -> None:
         )
         application = ray_serve.deployment(Replica).options(**_options(config))
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
-    except (RuntimeError, ray.exceptions.RayError) as error:
+    except (RuntimeError, RayError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise UserError(f"the replicas did not start: {lines[-1].strip()}") from error
 
