@@ -9,7 +9,7 @@ import numpy as np
 
 from bertjax.data.tokens import Pieces
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
-from bertjax.serving.errors import not_ready, overloaded, stopping, too_slow
+from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping, too_slow
 from bertjax.serving.metrics import ModelMetrics
 from bertjax.serving.occlusion import Word, occlusions
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
@@ -91,7 +91,7 @@ class Service:
 
     async def explain(self, text: str) -> tuple[Prediction, list[Word]]:
         """The prediction of a text, and what each of its words did for its label."""
-        words, without = occlusions(text, self.limits.max_texts - 1)
+        words, without = occlusions(text, max(self.limits.max_texts - 1, 1))
         [prediction, *others] = await self.predict([text, *without])
         label = prediction["label"]
         score = prediction["probabilities"][label]
@@ -113,6 +113,16 @@ class Service:
             self.metrics.batch,
         )
 
+    def _check_room(self, pieces: int) -> None:
+        """Refuse what no waiting makes possible: windows of long texts are many."""
+        if pieces > self.limits.max_queue:
+            raise ApiError(
+                413,
+                "too_large",
+                f"the texts are read in {pieces} windows, and at most {self.limits.max_queue} may "
+                "wait: send fewer or shorter texts at once",
+            )
+
     async def _computed(
         self, texts: Sequence[str], batcher: Batcher, ready: bool
     ) -> tuple[Pieces, np.ndarray]:
@@ -126,6 +136,7 @@ class Service:
                     pieces = await loop.run_in_executor(
                         self._tokenizer, self.predictor.tokenize, texts
                     )
+                    self._check_room(len(pieces.ids))
                     future = batcher.submit(pieces.ids)
                 return pieces, await asyncio.wrap_future(future)
         except TimeoutError:

@@ -33,6 +33,8 @@ class Limits:
             raise UserError(f"--max-wait-ms is {self.max_wait_ms}, but must be from 0 to 1000")
         if not 0 < self.timeout < UNLIMITED:
             raise UserError(f"--timeout is {self.timeout}, but must be above 0")
+        if self.max_queue < 2:  # a text, and the same without a word
+            raise UserError(f"--max-queue is {self.max_queue}, but must be at least 2")
         if self.max_texts > self.max_queue:
             raise UserError(
                 f"--max-texts {self.max_texts} of a request would never fit into --max-queue "

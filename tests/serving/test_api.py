@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -57,8 +58,6 @@ def test_texts_are_answered_in_their_order(server, predictor):
 
 
 def test_columns_are_joined_as_those_of_a_table(start_server, checkpoint, predictor):
-    from dataclasses import replace
-
     run = replace(checkpoint.run, text=("title", "body"))
     with start_server(Predictor(replace(checkpoint, run=run))) as server:
         row = {"title": "the cat", "body": "of the bank", "price": 3}
@@ -355,3 +354,22 @@ def test_docs_need_nothing_from_elsewhere(server):
     assert "https://" not in page
     assert "/static/swagger-ui-bundle.js" in page
     assert server.client.get("/static/swagger-ui-bundle.js").status_code == 200
+
+
+def test_more_windows_than_may_ever_wait_are_refused_for_good(start_server, checkpoint):
+    predictor = Predictor(
+        replace(checkpoint, run=replace(checkpoint.run, max_length=6)), long_texts="windows"
+    )
+    with start_server(predictor, warm=False, max_queue=8, max_texts=8) as server:
+        server.service._ready.set()
+        answer = server.post("/predict", {"text": "cat " * 100})
+        assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
+        assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("text", [" ", "cat"])
+def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server, predictor):
+    with start_server(predictor, max_texts=1, max_queue=2) as server:
+        answer = server.post("/explain", {"text": text})
+        assert answer.status_code == 200
+        assert [word["text"] for word in answer.json()["words"]] == text.split()
