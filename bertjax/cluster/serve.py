@@ -16,6 +16,7 @@ import ray
 from ray import serve as ray_serve
 from ray.exceptions import RayError
 from ray.serve.config import AutoscalingConfig, HTTPOptions
+from ray.serve.context import _get_global_client
 
 from bertjax.checkpoints.resolve import resolve
 from bertjax.cluster.failures import told_in_one_line
@@ -27,7 +28,8 @@ from bertjax.workflows.serve_configs import ServeConfig
 
 APP = "bertjax"  # of Ray Serve; another one beside it would need another port
 
-_GRACE = 5.0  # seconds beyond a request's own time limit
+_GRACE = 5.0  # seconds beyond a request's own time limits: of its body, and of its answer
+_ONGOING = 16  # requests of a replica, on average, beyond which another one is started
 
 
 @ray_serve.ingress()
@@ -81,7 +83,8 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     say("stopped")
 
 
-@ray.remote(num_cpus=0)
+# On CPU, in a process of its own: a GPU is for the replicas.
+@ray.remote(num_cpus=0, max_calls=1, runtime_env={"env_vars": {"JAX_PLATFORMS": "cpu"}})
 def _look_at(config: ServeConfig) -> str:
     """What a config serves, in words; raises what is wrong with it, before a replica is started."""
     served = build(config, None)
@@ -100,9 +103,10 @@ def deploy(config: ServeConfig, token: str | None) -> None:
     try:
         ray_serve.start(
             http_options=HTTPOptions(
-                host=config.host, port=config.port, request_timeout_s=config.limits.timeout + _GRACE
+                host=config.host, port=config.port, request_timeout_s=_patience(config)
             )
         )
+        _check_address(config)
         application = ray_serve.deployment(Replica).options(**_options(config))
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
     except (RuntimeError, RayError) as error:
@@ -116,12 +120,13 @@ def _options(config: ServeConfig) -> dict[str, Any]:
     variables = {"GLIBC_TUNABLES": tunables()}
     if not cluster.replica_gpus:
         variables |= {"JAX_PLATFORMS": "cpu", "NPROC": str(cluster.replica_cores)}
+    elif cluster.replica_gpus < 1:  # JAX takes three quarters of a GPU's memory otherwise
+        variables["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * cluster.replica_gpus:.3f}"
     scaling: dict[str, Any] = {"num_replicas": least}
     if least < most:
-        wanted = config.limits.max_queue // 8  # that wait or run, before another one is started
         scaling = {
             "autoscaling_config": AutoscalingConfig(
-                min_replicas=least, max_replicas=most, target_ongoing_requests=max(wanted, 1)
+                min_replicas=least, max_replicas=most, target_ongoing_requests=_ONGOING
             )
         }
     return {
@@ -134,9 +139,25 @@ def _options(config: ServeConfig) -> dict[str, Any]:
             "num_gpus": cluster.replica_gpus,
             "runtime_env": {"env_vars": variables},
         },
-        "graceful_shutdown_timeout_s": config.limits.timeout + _GRACE,
+        "graceful_shutdown_timeout_s": _patience(config),
         "health_check_period_s": 5.0,
     }
+
+
+def _patience(config: ServeConfig) -> float:
+    return 2 * config.limits.timeout + _GRACE
+
+
+def _check_address(config: ServeConfig) -> None:
+    """Where Ray Serve runs already, it stays where it is."""
+    client = _get_global_client()
+    assert client is not None  # it was started just now
+    found = client.http_config
+    if (found.host, found.port) != (config.host, config.port):
+        raise UserError(
+            f"Ray Serve runs at {found.host}:{found.port} already: give --host {found.host} --port "
+            f"{found.port}, or end it with `serve shutdown`"
+        )
 
 
 def _check_room(config: ServeConfig) -> None:

@@ -30,6 +30,16 @@ class Pieces(NamedTuple):
     truncated: np.ndarray  # [N] bool, True where the text has more than its pieces
 
 
+def joined(parts: Sequence[Pieces]) -> Pieces:
+    """Those of several lists of texts as of one."""
+    before = np.cumsum([0, *(len(part.truncated) for part in parts)])
+    return Pieces(
+        [ids for part in parts for ids in part.ids],
+        np.concatenate([part.text_of + count for part, count in zip(parts, before, strict=False)]),
+        np.concatenate([part.truncated for part in parts]),
+    )
+
+
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
     """The fast tokenizer of a checkpoint folder; never touches the network.
 

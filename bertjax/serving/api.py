@@ -40,6 +40,7 @@ _ONLY_HERE = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'"
 )
+_PATH = 100  # characters of the place of what is wrong: a client's own names may be in it
 # What the framework refuses by itself.
 _FRAMEWORK = {
     400: ("malformed", "the body is not JSON in UTF-8"),
@@ -111,7 +112,7 @@ def make_app(
 
     @app.get("/ready", summary="Whether it answers", responses=failures(503))
     async def ready() -> Status:
-        if not service.ready:
+        if not (service.ready and service.works):
             raise not_ready()
         return Status(status="ready")
 
@@ -226,5 +227,5 @@ async def _refuse_invalid(request: Request, error: Any) -> Response:
     path = found[0]["loc"][1:]
     where = ".".join(map(str, path[1:] if path[:1] == path[1:2] else path))  # a form's name first
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    message = f"{where or 'body'}: {found[0]['msg']}{more}"
+    message = f"{where[:_PATH] or 'body'}: {found[0]['msg']}{more}"
     return _refuse(request, ApiError(422, "invalid", message))

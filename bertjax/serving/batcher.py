@@ -141,22 +141,24 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            began = time.perf_counter()
-            token_ids = [job.pieces[i] for job, i in batch]
             try:
-                values = self._run(token_ids)
+                self._compute(batch)
             except Exception as error:  # whatever it is, those who wait are told, and others served
                 for job in dict.fromkeys(job for job, _ in batch):
                     self._drop(job)
-                    if job.future.set_running_or_notify_cancel():
+                    if not job.future.done() and job.future.set_running_or_notify_cancel():
                         job.future.set_exception(error)
-                continue
-            seconds = time.perf_counter() - began
-            for (job, i), value in zip(batch, values, strict=True):
-                job.values[i] = value
-                if len(job.values) == len(job.pieces):
-                    _finish(job)
-            self._tell(Batch(len(batch), sum(map(len, token_ids)), seconds))
+
+    def _compute(self, batch: list[tuple[_Job, int]]) -> None:
+        token_ids = [job.pieces[i] for job, i in batch]
+        began = time.perf_counter()
+        values = self._run(token_ids)
+        seconds = time.perf_counter() - began
+        for (job, i), value in zip(batch, values, strict=True):
+            job.values[i] = value
+            if len(job.values) == len(job.pieces):
+                _finish(job)
+        self._tell(Batch(len(batch), sum(map(len, token_ids)), seconds))
 
     def _next_batch(self) -> list[tuple[_Job, int]]:
         """Pieces to compute now, waiting for the first; none once the queue is closed and empty."""

@@ -23,6 +23,7 @@ Send = Callable[[Any], Awaitable[None]]
 HEADER = "X-Request-ID"
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
 _ASSETS = "/static"  # of /docs
+_CLOSE = {"Connection": "close"}  # where more of a body may come, which nobody reads
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 log = logging.getLogger("bertjax.serving")
@@ -90,13 +91,15 @@ class Front:
                 401,
                 "unauthorized",
                 "send the header Authorization: Bearer TOKEN with the server's token",
-                {"WWW-Authenticate": "Bearer"},
+                {"WWW-Authenticate": "Bearer", **_CLOSE},
             )
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.max_body_bytes:
             most = self.limits.max_body_bytes
-            raise ApiError(413, "too_large", f"send at most {most} bytes: fewer texts at once")
+            raise ApiError(
+                413, "too_large", f"send at most {most} bytes: fewer texts at once", _CLOSE
+            )
 
     def _bounded(self, receive: Receive) -> Receive:
         """`receive`, which refuses a body that is too large, or does not arrive in time."""
@@ -110,7 +113,7 @@ class Front:
             try:
                 message = await asyncio.wait_for(receive(), deadline - time.monotonic())
             except TimeoutError:
-                raise ApiError(408, "timeout", "the body did not arrive in time") from None
+                raise ApiError(408, "timeout", "the body did not arrive in time", _CLOSE) from None
             arrived = not message.get("more_body", False)
             size += len(message.get("body", b""))
             self._check_size(size)

@@ -1,9 +1,11 @@
 """All that one server holds: a model, and perhaps another that is tried out."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bertjax.errors import UserError
 from bertjax.serving.about import describe
 from bertjax.serving.api import make_app
 from bertjax.serving.canary import App, Canary
@@ -34,6 +36,11 @@ class Served:
         for service in others:
             service.warm_up()
 
+    def stop(self) -> None:
+        """Compile nothing more."""
+        for service in self.services:
+            service.stop()
+
 
 def make_served(
     predictors: list[Predictor],
@@ -48,11 +55,22 @@ def make_served(
         token: that requests must bear; None: they need none.
         precision: of the predictors, to be told.
         share: of the requests, from 0 to 1.
+
+    Raises:
+        UserError: the two take or give other things.
     """
     metrics = Metrics()
     about = [describe(predictor, precision) for predictor in predictors]
+    for name in ("text_columns", "labels"):
+        if about[0][name] != about[-1][name]:
+            raise UserError(
+                f"{about[-1]['name']} has other {name.replace('_', ' ')} than {about[0]['name']} "
+                f"({', '.join(about[-1][name])}; {', '.join(about[0][name])}), so requests for one "
+                "are none for the other: serve it by itself"
+            )
+    alone = threading.Lock()  # two programs at once would share the cores
     services = [
-        Service(predictor, limits, metrics.of(facts["model"]))
+        Service(predictor, limits, metrics.of(facts["model"]), alone)
         for predictor, facts in zip(predictors, about, strict=True)
     ]
 
@@ -66,5 +84,5 @@ def make_served(
     ]
     app = apps[0]
     if len(apps) > 1:
-        app = Canary(apps[0], apps[1], share, lambda: services[1].ready)
+        app = Canary(apps[0], apps[1], share, lambda: services[1].embeds)
     return Served(app, services, about, limits, share)

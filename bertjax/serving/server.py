@@ -17,7 +17,7 @@ from bertjax.serving.served import Served
 Say = Callable[[str], None]
 
 _BACKLOG = 2048  # connections that may wait to be accepted
-_GRACE = 5  # seconds beyond a request's own time limit
+_GRACE = 5  # seconds beyond a request's own time limits: of its body, and of its answer
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -57,15 +57,19 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=round(served.limits.timeout) + _GRACE,
+        timeout_graceful_shutdown=round(2 * served.limits.timeout) + _GRACE,
     )
     server = uvicorn.Server(config)
     say(f"serving {served} at {_url(listener)}: a page for people there, /docs for programs")
     failures: list[BaseException] = []
     warming = threading.Thread(target=_warm_up, args=(served, server, say, failures), daemon=True)
+
+    def end(*_: Any) -> None:
+        server.should_exit = True
+
+    # Before and after uvicorn's own handler: it raises what ended it once more.
+    before = signal.signal(signal.SIGTERM, end)
     warming.start()
-    # uvicorn raises the signal that ended it once more, which would end the process by it.
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -73,6 +77,7 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
         listener.close()
+        served.stop()
     warming.join()
     if failures:
         raise failures[0]

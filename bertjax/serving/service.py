@@ -4,10 +4,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import numpy as np
 
-from bertjax.data.tokens import Pieces
+from bertjax.data.tokens import Pieces, joined
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
 from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping, too_slow
 from bertjax.serving.metrics import ModelMetrics
@@ -15,6 +16,8 @@ from bertjax.serving.occlusion import Word, occlusions
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
 from bertjax.serving.programs import Programs
 from bertjax.serving.settings import Limits
+
+_TEXTS = 32  # that are tokenized in one turn
 
 
 class Service:
@@ -24,11 +27,17 @@ class Service:
     wait, or takes too long, raises an ApiError.
     """
 
-    def __init__(self, predictor: Predictor, limits: Limits, metrics: ModelMetrics):
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: Limits,
+        metrics: ModelMetrics,
+        alone: AbstractContextManager | None = None,
+    ):
         self.predictor = predictor
         self.limits = limits
         self.metrics = metrics
-        self._alone = threading.Lock()  # two programs at once would share the cores
+        self._alone = alone or threading.Lock()  # two programs at once would share the cores
         # A fast tokenizer may not be used by two threads at once.
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._classifier = self._batcher(predictor.classifier)
@@ -36,6 +45,7 @@ class Service:
         self._ready = threading.Event()
         self._embeds = threading.Event()
         self._stopped = threading.Event()
+        self._arriving = 0  # texts that are being tokenized, or wait for it
         metrics.watch(lambda: self._classifier.waiting + self._embedder.waiting, lambda: self.ready)
 
     @property
@@ -55,7 +65,11 @@ class Service:
 
     def warm_up(self, ready: Callable[[], None] = lambda: None) -> None:
         """Compile what predicts, then what embeds; `ready` is called once texts are answered."""
-        tokenized = self._tokenizer.submit(self.predictor.tokenize, ["warm"])  # imports, meanwhile
+        try:
+            # Its imports take as long as a program.
+            tokenized = self._tokenizer.submit(self.predictor.tokenize, ["warm"])
+        except RuntimeError:  # `close` was called
+            return
 
         def predicts() -> None:
             tokenized.result()
@@ -65,9 +79,13 @@ class Service:
         self.predictor.classifier.compile(predicts, self._stopped, self._alone)
         self.predictor.embedder.compile(self._embeds.set, self._stopped, self._alone)
 
+    def stop(self) -> None:
+        """Compile nothing more."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Answer what waits, and take nothing more."""
-        self._stopped.set()
+        self.stop()
         self._ready.clear()
         self._embeds.clear()
         self._classifier.close()
@@ -91,7 +109,9 @@ class Service:
 
     async def explain(self, text: str) -> tuple[Prediction, list[Word]]:
         """The prediction of a text, and what each of its words did for its label."""
-        words, without = occlusions(text, max(self.limits.max_texts - 1, 1))
+        windows = len((await self._tokenized([text])).ids)
+        fit = min(self.limits.max_texts, self.limits.max_queue // windows) - 1
+        words, without = occlusions(text, max(fit, 1))
         [prediction, *others] = await self.predict([text, *without])
         label = prediction["label"]
         score = prediction["probabilities"][label]
@@ -113,6 +133,21 @@ class Service:
             self.metrics.batch,
         )
 
+    async def _tokenized(self, texts: Sequence[str]) -> Pieces:
+        """The pieces of the texts; between a few of them those of other requests have a turn."""
+        loop = asyncio.get_running_loop()
+        self._arriving += len(texts)
+        try:
+            parts = [
+                await loop.run_in_executor(
+                    self._tokenizer, self.predictor.tokenize, texts[start : start + _TEXTS]
+                )
+                for start in range(0, len(texts), _TEXTS)
+            ]
+        finally:
+            self._arriving -= len(texts)
+        return joined(parts)
+
     def _check_room(self, pieces: int) -> None:
         """Refuse what no waiting makes possible: windows of long texts are many."""
         if pieces > self.limits.max_queue:
@@ -129,13 +164,12 @@ class Service:
         """The pieces of the texts [P], and the values [P, ...] of the batcher's function."""
         if not ready:
             raise not_ready()
-        loop = asyncio.get_running_loop()
+        if self._arriving + batcher.waiting + len(texts) > self.limits.max_queue:
+            raise overloaded(1)
         try:
             async with asyncio.timeout(self.limits.timeout):
                 with batcher.expecting():
-                    pieces = await loop.run_in_executor(
-                        self._tokenizer, self.predictor.tokenize, texts
-                    )
+                    pieces = await self._tokenized(texts)
                     self._check_room(len(pieces.ids))
                     future = batcher.submit(pieces.ids)
                 return pieces, await asyncio.wrap_future(future)

@@ -1,11 +1,11 @@
 """The workflow of `bertjax serve`: a run folder to an HTTP server."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bertjax.errors import UserError
-from bertjax.serving.predictor import Predictor
 from bertjax.workflows.serve_configs import ServeConfig
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def read_token() -> str | None:
         UserError: no header could hold it.
     """
     token = os.environ.get(TOKEN)
-    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-        raise UserError(f"{TOKEN} must hold printable ASCII characters, or not be set")
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise UserError(f"{TOKEN} must hold ASCII characters without spaces, or not be set")
     return token
 
 
@@ -45,6 +45,7 @@ def build(config: ServeConfig, token: str | None) -> "Served":
     Raises:
         UserError: a run cannot be read.
     """
+    from bertjax.serving.predictor import Predictor
     from bertjax.serving.served import make_served
 
     predictors = [

@@ -79,3 +79,5 @@ class ServeConfig:
             raise UserError(f"--canary-share is {self.canary_share}, but must be from 0 to 1")
         self.limits.check()
         self.cluster.check()
+        if self.cluster.ray and not self.port:
+            raise UserError("--port 0 is for a server without --ray: choose a port")

@@ -61,7 +61,7 @@ def test_compose_builds_stages_that_there_are_and_passes_flags_that_there_are():
     config = served([*entrypoint(), *server["command"]])
     assert f"{config.port}:{config.port}" in server["ports"]
     grace = int(server["stop_grace_period"].removesuffix("s"))
-    assert grace > config.limits.timeout
+    assert grace > 2 * config.limits.timeout
 
 
 def test_the_unit_starts_the_command_and_lets_it_end():
@@ -72,5 +72,5 @@ def test_the_unit_starts_the_command_and_lets_it_end():
     assert program.endswith("/bin/bertjax")
     config = served(["bertjax", *arguments])
     assert config.host == "127.0.0.1"
-    assert int(unit["Service"]["TimeoutStopSec"]) > config.limits.timeout
+    assert int(unit["Service"]["TimeoutStopSec"]) > 2 * config.limits.timeout
     assert unit["Install"]["WantedBy"] == "multi-user.target"

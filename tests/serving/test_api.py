@@ -23,7 +23,9 @@ TIMEOUT = 60  # seconds, of what should take none
 
 @pytest.fixture(scope="module")
 def predictor(checkpoint):
-    return Predictor.load(checkpoint.folder, threshold=0.6)
+    predictor = Predictor.load(checkpoint.folder, threshold=0.6)
+    predictor.slots = 64  # few programs: what is under test is not how rows are shared
+    return predictor
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +201,9 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(start_server, predictor):
                 b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 100\r\n\r\n{"
             )
-            assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+            answer = connection.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in answer.lower()  # the rest of the body is not read
 
 
 def test_a_token_guards_all_but_what_tells_no_secret(start_server, predictor):
@@ -373,3 +377,41 @@ def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server
         answer = server.post("/explain", {"text": text})
         assert answer.status_code == 200
         assert [word["text"] for word in answer.json()["words"]] == text.split()
+
+
+def test_an_explanation_of_a_text_in_windows_leaves_out_groups_of_words(start_server, checkpoint):
+    predictor = Predictor(
+        replace(checkpoint, run=replace(checkpoint.run, max_length=6)), long_texts="windows"
+    )
+    predictor.__dict__["embedder"] = predictor.classifier  # to compile one of them only
+    with start_server(predictor, max_queue=32, max_texts=32) as server:
+        text = " ".join(["cat", "dog", "bank", "tax"] * 5)
+        answer = server.post("/explain", {"text": text})
+        assert answer.status_code == 200
+        assert answer.json()["prediction"]["windows"] > 4
+        words = [word["text"] for word in answer.json()["words"]]
+        assert " ".join(words) == text
+        assert 1 < len(words) < 8
+
+
+def test_ready_is_over_when_nothing_computes_any_more(start_server, predictor, monkeypatch):
+    with start_server(predictor) as server:
+        assert server.client.get("/ready").status_code == 200
+        server.service._embedder.close()
+        assert server.client.get("/ready").status_code == 503
+
+
+def test_texts_of_a_request_are_tokenized_in_turns_with_others(server, monkeypatch):
+    seen: list[int] = []
+    tokenize = server.service.predictor.tokenize
+
+    def counted(texts):
+        seen.append(len(texts))
+        return tokenize(texts)
+
+    monkeypatch.setattr(server.service.predictor, "tokenize", counted)
+    monkeypatch.setattr("bertjax.serving.service._TEXTS", 2)
+    expected = server.service.predictor(TEXTS)
+    seen.clear()
+    assert server.post("/predict", {"texts": TEXTS}).json()["predictions"] == expected
+    assert seen == [2, 2, 1]

@@ -180,3 +180,15 @@ def test_close_answers_what_is_in_the_queue_and_takes_nothing_more(machine, batc
     assert [future.result(0)[0, 0] for future in futures] == [1, 2, 3]
     with pytest.raises(Closed):
         batcher.submit([piece(4)])
+
+
+def test_what_fails_after_a_batch_ends_neither_the_thread_nor_answers(machine):
+    def fail(batch: Batch) -> None:
+        raise RuntimeError("the log is full")
+
+    batcher = Batcher(machine, token_budget=40, tell=fail)
+    for value in (1, 2):
+        assert batcher.submit([piece(value)]).result(TIMEOUT)[0, 0] == value
+    assert batcher.works
+    batcher.close()
+    assert not batcher.works

@@ -13,7 +13,9 @@ TOKEN = {"authorization": "Bearer sesame"}
 
 @pytest.fixture(scope="module")
 def server(checkpoint, start_server):
-    with start_server(Predictor.load(checkpoint.folder), token="sesame") as server:
+    predictor = Predictor.load(checkpoint.folder)
+    predictor.slots = 64  # few programs
+    with start_server(predictor, token="sesame") as server:
         yield server
 
 
