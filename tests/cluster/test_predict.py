@@ -206,7 +206,7 @@ def test_the_sample_in_another_format(ray_here, run_folder, tmp_path, monkeypatc
 
                 def __call__(self, texts, say=None):
                     one = {"x": 0.25, "y": 0.75}
-                    made = SimpleNamespace(label="y", score=0.75, probabilities=one)
+                    made = SimpleNamespace(prediction="y", score=0.75, probabilities=one)
                     return [{**vars(made), "truncated": False} for _ in texts]
 
             return Same()
