@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,3 +109,47 @@ def start_server() -> Callable:
             server.stop()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def predictor(checkpoint):
+    predictor = Predictor.load(checkpoint.folder, threshold=0.6)
+    predictor.slots = 64  # few programs: what is under test is not how rows are shared
+    return predictor
+
+
+@pytest.fixture(scope="session")
+def server(predictor, start_server):
+    limits = {"max_texts": 20, "max_characters": 1000, "max_body_bytes": 30_000}
+    with start_server(predictor, **limits) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def error_of() -> Callable[[httpx.Response], dict]:
+    """An answer -> its error, in the one shape that all have."""
+
+    def error_of(answer: httpx.Response) -> dict:
+        assert answer.headers["content-type"] == "application/json"
+        assert set(answer.json()) == {"error"}
+        error = answer.json()["error"]
+        assert set(error) == {"code", "message", "request_id"}
+        assert error["request_id"] == answer.headers["x-request-id"]
+        assert "\n" not in error["message"]
+        assert "Traceback" not in answer.text
+        return error
+
+    return error_of
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], bool]], None]:
+    """Waits until a condition holds."""
+
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    return until

@@ -2,13 +2,9 @@
 
 import json
 import socket
-import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import httpx
 import numpy as np
 import pytest
 
@@ -19,32 +15,6 @@ TEXT = "the cat of the bank"
 TEXTS = ["the cat of the bank", "rain", "snow and tax " * 5, "dog bank", "été"]
 JSON = {"content-type": "application/json"}
 TIMEOUT = 60  # seconds, of what should take none
-
-
-@pytest.fixture(scope="module")
-def predictor(checkpoint):
-    predictor = Predictor.load(checkpoint.folder, threshold=0.6)
-    predictor.slots = 64  # few programs: what is under test is not how rows are shared
-    return predictor
-
-
-@pytest.fixture(scope="module")
-def server(predictor, start_server):
-    limits = {"max_texts": 20, "max_characters": 1000, "max_body_bytes": 30_000}
-    with start_server(predictor, **limits) as server:
-        yield server
-
-
-def error_of(answer: httpx.Response) -> dict:
-    """The error, in the one shape that all have."""
-    assert answer.headers["content-type"] == "application/json"
-    assert set(answer.json()) == {"error"}
-    error = answer.json()["error"]
-    assert set(error) == {"code", "message", "request_id"}
-    assert error["request_id"] == answer.headers["x-request-id"]
-    assert "\n" not in error["message"]
-    assert "Traceback" not in answer.text
-    return error
 
 
 def test_a_text_gets_the_very_prediction_of_the_predictor(server, predictor):
@@ -59,7 +29,7 @@ def test_texts_are_answered_in_their_order(server, predictor):
     assert len({prediction["score"] for prediction in answer["predictions"]}) == len(TEXTS)
 
 
-def test_columns_are_joined_as_those_of_a_table(start_server, checkpoint, predictor):
+def test_columns_are_joined_as_those_of_a_table(start_server, checkpoint, predictor, error_of):
     run = replace(checkpoint.run, text=("title", "body"))
     with start_server(Predictor(replace(checkpoint, run=run))) as server:
         row = {"title": "the cat", "body": "of the bank", "price": 3}
@@ -122,7 +92,7 @@ def test_it_tells_what_it_serves(server, checkpoint):
     assert str(checkpoint.folder.parent) not in json.dumps(about)  # no paths of the machine
 
 
-def test_health_and_readiness_are_two_things(start_server, predictor):
+def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
     with start_server(predictor, warm=False) as server:
         assert server.client.get("/health").json() == {"status": "live"}
         for answer in (server.client.get("/ready"), server.post("/predict", {"text": TEXT})):
@@ -160,13 +130,13 @@ def test_health_and_readiness_are_two_things(start_server, predictor):
         ('{"columns": {"title": "a"}}', 422, "text: Field required"),
     ],
 )
-def test_what_is_no_request_is_refused_in_one_line(body, status, message, server):
+def test_what_is_no_request_is_refused_in_one_line(body, status, message, server, error_of):
     answer = server.client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == status
     assert message in error_of(answer)["message"]
 
 
-def test_a_body_of_unknown_length_is_bounded_too(server):
+def test_a_body_of_unknown_length_is_bounded_too(server, error_of):
     def chunks():
         for _ in range(40):
             yield b" " * 1000
@@ -185,7 +155,7 @@ def test_odd_characters_are_text(text, server, predictor):
     assert answer.json()["predictions"] == predictor([text])
 
 
-def test_other_paths_and_methods_are_refused_in_the_same_shape(server):
+def test_other_paths_and_methods_are_refused_in_the_same_shape(server, error_of):
     missing = server.client.get("/predictions")
     assert (missing.status_code, error_of(missing)["code"]) == (404, "not_found")
     wrong = server.client.get("/predict")
@@ -206,7 +176,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(start_server, predictor):
             assert b"connection: close" in answer.lower()  # the rest of the body is not read
 
 
-def test_a_token_guards_all_but_what_tells_no_secret(start_server, predictor):
+def test_a_token_guards_all_but_what_tells_no_secret(start_server, predictor, error_of):
     with start_server(predictor, token="sesame") as server:
         for path in ("/", "/health", "/ready", "/docs", "/openapi.json"):
             assert server.client.get(path).status_code == 200
@@ -227,70 +197,7 @@ def test_a_request_keeps_the_id_that_it_brings(server):
     assert len(made.headers["x-request-id"]) == 32
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-class Held:
-    """A function that does not end before it is let go."""
-
-    def __init__(self, service, monkeypatch):
-        self.go, self.entered = threading.Event(), threading.Semaphore(0)
-        run = service._classifier._run
-
-        def held(pieces):
-            self.entered.release()
-            assert self.go.wait(TIMEOUT)
-            return run(pieces)
-
-        monkeypatch.setattr(service._classifier, "_run", held)
-
-
-@pytest.fixture
-def held(server, monkeypatch):
-    held = Held(server.service, monkeypatch)
-    yield held
-    held.go.set()
-
-
-def test_a_full_queue_is_answered_at_once(start_server, predictor, monkeypatch):
-    with start_server(predictor, max_queue=3, max_texts=3) as server, ThreadPoolExecutor(2) as pool:
-        held = Held(server.service, monkeypatch)
-        first = pool.submit(server.post, "/predict", {"text": TEXT})
-        assert held.entered.acquire(timeout=TIMEOUT)
-        second = pool.submit(server.post, "/predict", {"texts": TEXTS[:3]})
-        until(lambda: server.service._classifier.waiting == 3)
-        answer = server.post("/predict", {"text": TEXT})
-        assert (answer.status_code, error_of(answer)["code"]) == (503, "overloaded")
-        assert int(answer.headers["retry-after"]) > 0
-        assert 'bertjax_queue_texts{model="the-model"} 3.0' in server.client.get("/metrics").text
-        held.go.set()
-        assert first.result(TIMEOUT).status_code == second.result(TIMEOUT).status_code == 200
-
-
-def test_what_takes_too_long_is_given_up(start_server, predictor, monkeypatch):
-    with start_server(predictor, timeout=0.3) as server:
-        held = Held(server.service, monkeypatch)
-        answer = server.post("/predict", {"text": TEXT})
-        assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
-        held.go.set()
-
-
-def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held):
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(server.post, "/predict", {"text": TEXT})
-        assert held.entered.acquire(timeout=TIMEOUT)
-        with pytest.raises(httpx.ReadTimeout):
-            server.post("/predict", {"texts": TEXTS}, timeout=0.3)
-        until(lambda: not server.service._classifier.waiting)  # the queue forgets them
-        held.go.set()
-        assert first.result(TIMEOUT).status_code == 200
-
-
-def test_a_failure_of_the_server_tells_nothing_of_its_inside(server, monkeypatch, caplog):
+def test_a_failure_of_the_server_tells_nothing_of_its_inside(server, monkeypatch, caplog, error_of):
     def fail(pieces):
         raise RuntimeError("the secret of the house")
 
@@ -303,21 +210,6 @@ def test_a_failure_of_the_server_tells_nothing_of_its_inside(server, monkeypatch
     (record,) = [r for r in caplog.records if r.message == "failed"]
     assert record.request_id == error["request_id"]
     assert "the secret of the house" in str(record.exc_info)
-
-
-def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, monkeypatch):
-    with ThreadPoolExecutor(4) as pool:
-        with start_server(predictor) as server:
-            held = Held(server.service, monkeypatch)
-            answers = [pool.submit(server.post, "/predict", {"text": TEXT})]
-            assert held.entered.acquire(timeout=TIMEOUT)
-            answers += [pool.submit(server.post, "/predict", {"text": TEXT}) for _ in range(2)]
-            until(lambda: server.service._classifier.waiting == 2)
-            server.uvicorn.should_exit = True
-            held.go.set()
-            assert [a.result(TIMEOUT).status_code for a in answers] == [200, 200, 200]
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{server.url}/health")
 
 
 def test_metrics_count_requests_errors_batches_and_tokens(start_server, predictor):
@@ -360,17 +252,6 @@ def test_docs_need_nothing_from_elsewhere(server):
     assert server.client.get("/static/swagger-ui-bundle.js").status_code == 200
 
 
-def test_more_windows_than_may_ever_wait_are_refused_for_good(start_server, checkpoint):
-    predictor = Predictor(
-        replace(checkpoint, run=replace(checkpoint.run, max_length=6)), long_texts="windows"
-    )
-    with start_server(predictor, warm=False, max_queue=8, max_texts=8) as server:
-        server.service._ready.set()
-        answer = server.post("/predict", {"text": "cat " * 100})
-        assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
-        assert "retry-after" not in answer.headers
-
-
 @pytest.mark.parametrize("text", [" ", "cat"])
 def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server, predictor):
     with start_server(predictor, max_texts=1, max_queue=2) as server:
@@ -399,19 +280,3 @@ def test_ready_is_over_when_nothing_computes_any_more(start_server, predictor, m
         assert server.client.get("/ready").status_code == 200
         server.service._embedder.close()
         assert server.client.get("/ready").status_code == 503
-
-
-def test_texts_of_a_request_are_tokenized_in_turns_with_others(server, monkeypatch):
-    seen: list[int] = []
-    tokenize = server.service.predictor.tokenize
-
-    def counted(texts):
-        seen.append(len(texts))
-        return tokenize(texts)
-
-    monkeypatch.setattr(server.service.predictor, "tokenize", counted)
-    monkeypatch.setattr("bertjax.serving.service._TEXTS", 2)
-    expected = server.service.predictor(TEXTS)
-    seen.clear()
-    assert server.post("/predict", {"texts": TEXTS}).json()["predictions"] == expected
-    assert seen == [2, 2, 1]

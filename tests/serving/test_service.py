@@ -1,0 +1,112 @@
+"""A real server that has much to do, or little time."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from bertjax.serving.predictor import Predictor
+
+TEXT = "the cat of the bank"
+TEXTS = ["the cat of the bank", "rain", "snow and tax " * 5, "dog bank", "été"]
+TIMEOUT = 60  # seconds, of what should take none
+
+
+class Held:
+    """A function that does not end before it is let go."""
+
+    def __init__(self, service, monkeypatch):
+        self.go, self.entered = threading.Event(), threading.Semaphore(0)
+        run = service._classifier._run
+
+        def held(pieces):
+            self.entered.release()
+            assert self.go.wait(TIMEOUT)
+            return run(pieces)
+
+        monkeypatch.setattr(service._classifier, "_run", held)
+
+
+@pytest.fixture
+def held(server, monkeypatch):
+    held = Held(server.service, monkeypatch)
+    yield held
+    held.go.set()
+
+
+def test_a_full_queue_is_answered_at_once(start_server, predictor, error_of, until, monkeypatch):
+    with start_server(predictor, max_queue=3, max_texts=3) as server, ThreadPoolExecutor(2) as pool:
+        held = Held(server.service, monkeypatch)
+        first = pool.submit(server.post, "/predict", {"text": TEXT})
+        assert held.entered.acquire(timeout=TIMEOUT)
+        second = pool.submit(server.post, "/predict", {"texts": TEXTS[:3]})
+        until(lambda: server.service._classifier.waiting == 3)
+        answer = server.post("/predict", {"text": TEXT})
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "overloaded")
+        assert int(answer.headers["retry-after"]) > 0
+        assert 'bertjax_queue_texts{model="the-model"} 3.0' in server.client.get("/metrics").text
+        held.go.set()
+        assert first.result(TIMEOUT).status_code == second.result(TIMEOUT).status_code == 200
+
+
+def test_what_takes_too_long_is_given_up(start_server, predictor, error_of, monkeypatch):
+    with start_server(predictor, timeout=0.3) as server:
+        held = Held(server.service, monkeypatch)
+        answer = server.post("/predict", {"text": TEXT})
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
+        held.go.set()
+
+
+def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post, "/predict", {"text": TEXT})
+        assert held.entered.acquire(timeout=TIMEOUT)
+        with pytest.raises(httpx.ReadTimeout):
+            server.post("/predict", {"texts": TEXTS}, timeout=0.3)
+        until(lambda: not server.service._classifier.waiting)  # the queue forgets them
+        held.go.set()
+        assert first.result(TIMEOUT).status_code == 200
+
+
+def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, until, monkeypatch):
+    with ThreadPoolExecutor(4) as pool:
+        with start_server(predictor) as server:
+            held = Held(server.service, monkeypatch)
+            answers = [pool.submit(server.post, "/predict", {"text": TEXT})]
+            assert held.entered.acquire(timeout=TIMEOUT)
+            answers += [pool.submit(server.post, "/predict", {"text": TEXT}) for _ in range(2)]
+            until(lambda: server.service._classifier.waiting == 2)
+            server.uvicorn.should_exit = True
+            held.go.set()
+            assert [a.result(TIMEOUT).status_code for a in answers] == [200, 200, 200]
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/health")
+
+
+def test_more_windows_than_may_ever_wait_are_refused_for_good(start_server, checkpoint, error_of):
+    predictor = Predictor(
+        replace(checkpoint, run=replace(checkpoint.run, max_length=6)), long_texts="windows"
+    )
+    with start_server(predictor, warm=False, max_queue=8, max_texts=8) as server:
+        server.service._ready.set()
+        answer = server.post("/predict", {"text": "cat " * 100})
+        assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
+        assert "retry-after" not in answer.headers
+
+
+def test_texts_of_a_request_are_tokenized_in_turns_with_others(server, monkeypatch):
+    seen: list[int] = []
+    tokenize = server.service.predictor.tokenize
+
+    def counted(texts):
+        seen.append(len(texts))
+        return tokenize(texts)
+
+    monkeypatch.setattr(server.service.predictor, "tokenize", counted)
+    monkeypatch.setattr("bertjax.serving.service._TEXTS", 2)
+    expected = server.service.predictor(TEXTS)
+    seen.clear()
+    assert server.post("/predict", {"texts": TEXTS}).json()["predictions"] == expected
+    assert seen == [2, 2, 1]
