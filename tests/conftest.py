@@ -128,3 +128,37 @@ def run_folder(
         verbose=False,
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_model() -> Callable[..., Path]:
+    """(folder, task, source, **fields of the config) -> the folder, with a small random model.
+
+    It has the tokenizer of the folder `source`, if that has one; `seed` draws other parameters.
+    """
+    import jax
+    import numpy as np
+
+    from bertjax.checkpoints.convert import Report
+    from bertjax.checkpoints.folder import Checkpoint, save
+    from bertjax.models.configs import BertConfig
+    from bertjax.models.heads import make_model
+
+    def write(folder: Path, task: str, source: Path, seed: int = 0, **fields) -> Path:
+        sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+        config = BertConfig(**{**sizes, "max_position_embeddings": 64, **fields})
+        model = make_model(config, task)
+        shape = (1, 1, 2) if task == "multiple-choice" else (1, 2)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), np.ones(shape, np.int32))
+        rng = np.random.default_rng(seed)
+        params = {
+            module: {
+                name: rng.normal(float(name == "scale"), 0.5, leaf.shape).astype(np.float32)
+                for name, leaf in values.items()
+            }
+            for module, values in shapes.items()
+        }
+        save(Checkpoint(config, params, model, task, Report((), (), (), ()), source), folder)
+        return folder
+
+    return write

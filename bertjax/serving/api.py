@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
@@ -28,6 +28,7 @@ from bertjax.serving.schemas import (
     PredictAnswer,
     PredictionAnswer,
     Status,
+    WordAnswer,
     request_types,
     texts_of,
 )
@@ -78,13 +79,6 @@ def make_app(
         yield
         await asyncio.to_thread(close)
 
-    def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-        if token is not None:
-            statuses = (401, *statuses)
-        return {
-            status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in statuses
-        }
-
     app = FastAPIOffline(
         redoc_url=None,
         static_url="/static",
@@ -97,93 +91,117 @@ def make_app(
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.state.metrics = service.metrics
-    protected = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
-    types = request_types(service.limits, about["text_columns"], about["labels"])
-    model = about["model"]
+    app.include_router(_states(service))
+    guards = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
+    for router, statuses in (
+        (_facts(service, about), ()),
+        (_predictions(service, about), _BODY),
+        (_labelled(service, about), _BODY),
+    ):
+        known = statuses if token is None else (401, *statuses)
+        app.include_router(router, dependencies=guards, responses=_failures(*known))
+    app.add_middleware(Front, metrics=service.metrics, token=token, limits=service.limits)
+    return app
+
+
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in statuses}
+
+
+def _states(service: Service) -> APIRouter:
+    """What needs no token."""
+    router = APIRouter()
     page = files(bertjax.serving).joinpath("page.html").read_text(encoding="utf-8")
 
-    @app.get("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
     async def page_for_people() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": _ONLY_HERE})
 
-    @app.get("/health", summary="Whether the server lives")
+    @router.get("/health", summary="Whether the server lives")
     async def health() -> Status:
         return Status(status="live")
 
-    @app.get("/ready", summary="Whether it answers", responses=failures(503))
+    @router.get("/ready", summary="Whether it answers", responses=_failures(503))
     async def ready() -> Status:
         if not (service.ready and service.works):
             raise not_ready()
         return Status(status="ready")
 
-    @app.get("/model", summary="What is served", dependencies=protected, responses=failures())
+    return router
+
+
+def _facts(service: Service, about: dict[str, Any]) -> APIRouter:
+    """What is told of the model and the server."""
+    router = APIRouter()
+
+    @router.get("/model", summary="What is served")
     async def describe() -> ModelAnswer:
         return ModelAnswer(**about)
 
-    @app.get(
+    @router.get(
         "/metrics",
         summary="Counts, for Prometheus",
-        dependencies=protected,
-        responses={**failures(), 200: {"content": {CONTENT_TYPE.split(";")[0]: {}}}},
+        responses={200: {"content": {CONTENT_TYPE.split(";")[0]: {}}}},
         response_class=Response,
     )
     async def metrics() -> Response:
         return Response(service.metrics.page(), media_type=CONTENT_TYPE)
 
-    @app.post(
-        "/predict",
-        summary="Classes and probabilities of texts",
-        dependencies=protected,
-        responses=failures(*_BODY),
-    )
-    async def predict(request: Request, body: types.texts) -> PredictAnswer:  # type: ignore
+    return router
+
+
+# The types of bodies are those of one server, which no checker of types can know.
+# pyright: reportInvalidTypeForm=false
+
+
+def _predictions(service: Service, about: dict[str, Any]) -> APIRouter:
+    """What is computed of texts."""
+    router = APIRouter()
+    types = request_types(service.limits, about["text_columns"], about["labels"])
+    model = about["model"]
+
+    @router.post("/predict", summary="Classes and probabilities of texts")
+    async def predict(request: Request, body: types.texts) -> PredictAnswer:
         predictions = await _unless_gone(request, service.predict(texts_of(body)))
         answers = [PredictionAnswer.model_construct(**one) for one in predictions]
         return PredictAnswer.model_construct(model=model, predictions=answers)
 
-    @app.post(
-        "/embed",
-        summary="A vector for each text",
-        dependencies=protected,
-        responses=failures(*_BODY),
-    )
-    async def embed(request: Request, body: types.texts) -> EmbedAnswer:  # type: ignore
+    @router.post("/embed", summary="A vector for each text")
+    async def embed(request: Request, body: types.texts) -> EmbedAnswer:
         vectors = await _unless_gone(request, service.embed(texts_of(body)))
         return EmbedAnswer(model=model, embeddings=vectors.tolist())
 
-    @app.post(
-        "/explain",
-        summary="Which words carry a prediction",
-        dependencies=protected,
-        responses=failures(*_BODY),
-    )
-    async def explain(request: Request, body: types.explain) -> ExplainAnswer:  # type: ignore
+    @router.post("/explain", summary="Which words carry a prediction")
+    async def explain(request: Request, body: types.explain) -> ExplainAnswer:
         prediction, words = await _unless_gone(request, service.explain(body.text))
         return ExplainAnswer(
             model=model,
-            prediction=prediction,  # type: ignore
-            words=[word._asdict() for word in words],  # type: ignore
+            prediction=PredictionAnswer(**prediction),
+            words=[WordAnswer(**word._asdict()) for word in words],
         )
 
-    @app.post(
-        "/evaluate",
-        summary="Scores on labelled texts",
-        dependencies=protected,
-        responses=failures(*_BODY),
-    )
-    async def evaluate(request: Request, body: types.evaluate) -> EvaluateAnswer:  # type: ignore
+    return router
+
+
+def _labelled(service: Service, about: dict[str, Any]) -> APIRouter:
+    """What is computed of texts whose classes are known."""
+    router = APIRouter()
+    labels = about["labels"]
+    types = request_types(service.limits, about["text_columns"], labels)
+
+    @router.post("/evaluate", summary="Scores on labelled texts")
+    async def evaluate(request: Request, body: types.evaluate) -> EvaluateAnswer:
         texts = [row.text for row in body.rows]
         result = await _unless_gone(request, service.probabilities(texts))
-        labels = about["labels"]
         targets = encode_labels([row.label for row in body.rows], labels)
         # Its first call imports scikit-learn, which takes seconds.
         scores = await asyncio.to_thread(
             classification_scores, targets, result.probabilities, labels
         )
-        return EvaluateAnswer(model=model, truncated=int(result.truncated.sum()), **scores)
+        truncated = int(result.truncated.sum())
+        return EvaluateAnswer(model=about["model"], truncated=truncated, **scores)
 
-    app.add_middleware(Front, metrics=service.metrics, token=token, limits=service.limits)
-    return app
+    return router
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

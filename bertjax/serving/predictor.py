@@ -25,7 +25,7 @@ LongTexts = Literal["truncate", "windows"]
 
 BATCH_SLOTS = {"cpu": 1024}  # R x T of a call of few texts: from here on a token costs the same
 ACCELERATOR_SLOTS = 8192
-EMBEDDING = SentencePooling("mean", normalize=True)
+MEAN = SentencePooling("mean", normalize=False)  # the length is made 1 after windows are averaged
 
 
 class Prediction(TypedDict):
@@ -183,7 +183,7 @@ class Predictor:
 
     @cached_property
     def embedder(self) -> Programs:
-        """Token ids of pieces -> embeddings [P, D], as `classifier`."""
+        """Token ids of pieces -> their mean tokens in the last layer [P, D], as `classifier`."""
         model = self.checkpoint.model
 
         def embeddings(params, input_ids: jax.Array, segment_ids: jax.Array) -> jax.Array:
@@ -195,7 +195,7 @@ class Predictor:
                 max_segments=SEGMENTS,
                 output_hidden_states=True,
             )
-            return EMBEDDING(output.hidden_states[-1], segment_ids, SEGMENTS)
+            return MEAN(output.hidden_states[-1], segment_ids, SEGMENTS)
 
         return self._programs(embeddings)
 
@@ -216,7 +216,7 @@ class Predictor:
         return to_probabilities(scaled, self.checkpoint.config)
 
     def embeddings(self, pieces: Pieces, values: np.ndarray) -> np.ndarray:
-        """[N, D] of the texts, from [P, D] of their pieces."""
+        """[N, D] of length 1, of the texts, from the mean tokens [P, D] of their pieces."""
         means = mean_of_pieces(values, pieces)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         return means / np.maximum(lengths, 1e-12)

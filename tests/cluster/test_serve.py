@@ -14,15 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import jax
-import jax.numpy as jnp
 import pytest
 
-from bertjax.checkpoints.convert import Report
-from bertjax.checkpoints.folder import Checkpoint, save
 from bertjax.errors import UserError
-from bertjax.models.configs import BertConfig
-from bertjax.models.heads import make_model
 from bertjax.serving.about import model_id
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.serve_configs import ReplicasConfig, ServeConfig
@@ -35,29 +29,20 @@ TEXTS = ["a cat", "the bank of the river", "rain", "one two three four five six 
 
 
 @pytest.fixture(scope="module")
-def runs(packaged_folder, tmp_path_factory) -> tuple[Path, Path]:
+def runs(packaged_folder, write_model, tmp_path_factory) -> tuple[Path, Path]:
     """Two folders of small classifiers that differ."""
-    config = BertConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        max_position_embeddings=16,
-        id2label=("ham", "spam"),
-    )
-    model = make_model(config, "text-classification")
-    folders = []
-    for seed in (0, 1):
-        params = model.init(jax.random.key(seed), jnp.ones((1, 2), jnp.int32))
-        params = jax.tree.map(lambda leaf: leaf * 20 if leaf.ndim > 1 else leaf, params)
-        folder = tmp_path_factory.mktemp("runs") / f"run{seed}"
-        report = Report((), (), (), ())
-        save(
-            Checkpoint(config, params, model, "text-classification", report, packaged_folder),
-            folder,
+    fields = {"num_hidden_layers": 1, "max_position_embeddings": 16, "id2label": ("ham", "spam")}
+    one, other = (
+        write_model(
+            tmp_path_factory.mktemp("runs") / f"run{seed}",
+            "text-classification",
+            packaged_folder,
+            seed,
+            **fields,
         )
-        folders.append(folder)
-    return folders[0], folders[1]
+        for seed in (0, 1)
+    )
+    return one, other
 
 
 @pytest.fixture(scope="module")

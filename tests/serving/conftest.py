@@ -5,20 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 import uvicorn
 
-from bertjax.checkpoints.convert import Report
-from bertjax.checkpoints.folder import Checkpoint, load, save
-from bertjax.models.configs import BertConfig
-from bertjax.models.heads import make_model
+from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.serving.about import describe
 from bertjax.serving.api import make_app
 from bertjax.serving.metrics import Metrics
@@ -30,36 +23,12 @@ LABELS = ("animals", "money", "weather")
 TIMEOUT = 60  # seconds, of what should take none
 
 
-def write(folder: Path, task: str, source: Path, **fields: Any) -> Path:
-    """A folder with random parameters and the tokenizer of `source`, if that has one."""
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(**sizes, max_position_embeddings=64, **fields)
-    model = make_model(config, task)
-    dummy = jnp.ones((1, 1, 2) if task == "multiple-choice" else (1, 2), jnp.int32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), dummy)
-    rng = np.random.default_rng(0)
-    params: Any = {
-        module: {
-            name: rng.normal(float(name == "scale"), 0.5, leaf.shape).astype(np.float32)
-            for name, leaf in values.items()
-        }
-        for module, values in shapes.items()
-    }
-    save(Checkpoint(config, params, model, task, Report((), (), (), ()), source), folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
-def checkpoint(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def checkpoint(packaged_folder, write_model, tmp_path_factory) -> Checkpoint:
     """A classifier with a tokenizer, whose probabilities are far from each other."""
     folder = tmp_path_factory.mktemp("classifier") / "model"
     fields = {"num_hidden_layers": 1, "id2label": LABELS}
-    return load(write(folder, "text-classification", packaged_folder, **fields))
-
-
-@pytest.fixture(scope="session")
-def write_model() -> Callable[..., Path]:
-    return write
+    return load(write_model(folder, "text-classification", packaged_folder, **fields))
 
 
 class Server:

@@ -26,32 +26,10 @@ TIMEOUT = 120  # seconds, of what should take few
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, packaged_folder) -> Path:
-    """A fine-tuned folder, of the smallest model that reads words."""
-    import jax
-    import jax.numpy as jnp
-
-    from bertjax.checkpoints.convert import Report
-    from bertjax.checkpoints.folder import Checkpoint, save
-    from bertjax.models.configs import BertConfig
-    from bertjax.models.heads import make_model
-
-    config = BertConfig(
-        hidden_size=4,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=4,
-        max_position_embeddings=16,
-        id2label=("ham", "spam"),
-    )
-    model = make_model(config, "text-classification")
-    params = model.init(jax.random.key(0), jnp.ones((1, 2), jnp.int32))
+def run(tmp_path_factory, packaged_folder, write_model) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tags"
-    checkpoint = Checkpoint(
-        config, params, model, "text-classification", Report((), (), (), ()), packaged_folder
-    )
-    save(checkpoint, folder)
-    return folder
+    fields = {"num_hidden_layers": 1, "max_position_embeddings": 16, "id2label": ("ham", "spam")}
+    return write_model(folder, "text-classification", packaged_folder, **fields)
 
 
 @contextmanager
