@@ -50,7 +50,10 @@ class ReplicasConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
-    """Serve a run folder over HTTP, with a page for people; BERTJAX_TOKEN makes it ask for one."""
+    """Serve a run folder over HTTP, with a page for people.
+
+    Requests must bear the token in the environment variable BERTJAX_TOKEN, if that is set.
+    """
 
     run: Positional[str]
     """The run folder, or any checkpoint of a text classifier."""
