@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,38 +17,75 @@ from typing import Literal
 
 from benchmarks.processes import ROOT
 
-Side = Literal["bertjax", "transformers", "infinity"]
+Form = Literal["bertjax", "torch", "infinity"]
+"""Of requests and answers, for `http_load`."""
 
 _PATIENCE = 300  # seconds that a server gets to be ready
 _POLL = 0.1  # seconds
 
 
 @dataclass(frozen=True)
+class Program:
+    """How a server is started and asked."""
+
+    side: str
+    command: Callable[[int], list[str]]  # of a port
+    ready: str  # path that tells whether it is
+    predict: str  # path of a prediction
+    form: Form
+
+
+@dataclass(frozen=True)
 class Server:
     """One that answers."""
 
-    side: Side
+    side: str
     url: str  # of a prediction
-    form: str  # of requests and answers, for `http_load`
+    form: Form
     ready_s: float  # from the start of the program
+    pid: int
+
+
+def bertjax_server(folder: str, precision: str, *flags: str) -> Program:
+    command = [sys.executable, "-m", "bertjax", "serve", folder, "--precision", precision, *flags]
+    return Program("bertjax", _with_port(command), "/ready", "/predict", "bertjax")
+
+
+def transformers_server(folder: str, threads: int) -> Program:
+    """`children.torch_server`."""
+
+    def command(port: int) -> list[str]:
+        settings = json.dumps({"folder": folder, "port": port, "threads": threads})
+        return [sys.executable, "-m", "benchmarks.children.torch_server", settings, os.devnull]
+
+    return Program("transformers", command, "/health", "/predict", "torch")
+
+
+def infinity_server(program: Path, folder: str, engine: Literal["torch", "optimum"]) -> Program:
+    """infinity-emb. `optimum` computes `model.onnx` of the folder by ONNX Runtime."""
+    command = [str(program), "v2", "--model-id", folder, "--served-model-name", "model"]
+    # Its warm-up sends more tokens than the model has positions, which its ONNX engine cannot cut.
+    command += ["--engine", engine, "--device", "cpu", "--no-model-warmup", "--host", "127.0.0.1"]
+    side = "infinity, torch" if engine == "torch" else "infinity, ONNX"
+    return Program(side, _with_port(command), "/health", "/classify", "infinity")
+
+
+def _with_port(command: list[str]) -> Callable[[int], list[str]]:
+    return lambda port: [*command, "--port", str(port)]
 
 
 @contextmanager
 def started(
-    side: Side,
-    folder: str,
-    threads: int,
-    precision: str = "float32",
-    infinity: Path | None = None,
-    environment: dict[str, str] | None = None,
+    program: Program, threads: int, environment: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """A server of a side, which is stopped in the end.
+    """The server of a program, which is stopped in the end.
+
+    `environment`: variables of the program beside those of this process.
 
     Raises:
         RuntimeError: it ends, or is not ready in time; the message has its last lines.
     """
     port = _free_port()
-    program, ready, predict, form = _command(side, folder, port, threads, precision, infinity)
     variables = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
@@ -60,43 +97,24 @@ def started(
     with tempfile.TemporaryFile() as log:
         began = time.perf_counter()
         process = subprocess.Popen(
-            program, cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT
+            program.command(port),
+            cwd=ROOT,
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_ready(process, f"http://127.0.0.1:{port}{ready}", log)
+            _wait_until_ready(process, f"http://127.0.0.1:{port}{program.ready}", log)
             seconds = time.perf_counter() - began
-            yield Server(side, f"http://127.0.0.1:{port}{predict}", form, seconds)
+            url = f"http://127.0.0.1:{port}{program.predict}"
+            yield Server(program.side, url, program.form, seconds, process.pid)
         finally:
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _command(
-    side: Side, folder: str, port: int, threads: int, precision: str, infinity: Path | None
-) -> tuple[list[str], str, str, str]:
-    """(program, path that tells whether it is ready, path of a prediction, form of requests)."""
-    if side == "bertjax":
-        flags = ["--port", str(port), "--precision", precision]
-        return [sys.executable, "-m", "bertjax", "serve", folder, *flags], *_PATHS["bertjax"]
-    if side == "transformers":
-        settings = json.dumps({"folder": folder, "port": port, "threads": threads})
-        module = "benchmarks.children.torch_server"
-        return [sys.executable, "-m", module, settings, os.devnull], *_PATHS["torch"]
-    assert infinity is not None
-    flags = ["--model-id", folder, "--served-model-name", "model", "--engine", "torch"]
-    flags += ["--device", "cpu", "--port", str(port), "--host", "127.0.0.1"]
-    return [str(infinity), "v2", *flags], *_PATHS["infinity"]
-
-
-_PATHS = {
-    "bertjax": ("/ready", "/predict", "bertjax"),
-    "torch": ("/health", "/predict", "torch"),
-    "infinity": ("/health", "/classify", "infinity"),
-}
 
 
 def _wait_until_ready(process: subprocess.Popen, url: str, log) -> None:

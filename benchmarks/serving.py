@@ -5,8 +5,9 @@
 Client and servers share this machine's cores. One text at a time: its latency, beside the bare
 jitted forward pass of the same texts. Many connections, one text a request: requests a second,
 beside a FastAPI application around transformers in torch that computes each request alone, and
-beside infinity-emb with torch, which batches (in an environment of its own: `--infinity` names its
-command). Then the time from the shell to ready, with nothing compiled and again.
+beside infinity-emb, which batches, with torch and with ONNX Runtime (in an environment of its own:
+`--infinity` names its command). Then the time from the shell to ready, with nothing compiled and
+again. `benchmarks.soak` asks for long.
 """
 
 import statistics
@@ -23,7 +24,14 @@ from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, print_table, ratio
-from benchmarks.servers import Server, Side, started
+from benchmarks.servers import (
+    Program,
+    Server,
+    bertjax_server,
+    infinity_server,
+    started,
+    transformers_server,
+)
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 from bertjax.errors import UserError
 
@@ -67,14 +75,10 @@ def run(config: ServingConfig) -> None:
     require("fastapi", "aiohttp")
     if config.infinity is not None and not config.infinity.exists():
         raise UserError(f"--infinity {config.infinity} is not there: name the command of a venv")
-    sides: list[Side] = ["bertjax"]
     if config.quick:
         config = replace(config, texts=8, requests=16, connections=4, rounds=1)
     else:
         require("torch")
-        sides.append("transformers")
-        if config.infinity:
-            sides.append("infinity")
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="bertjax-serving-") as name:
         folder = str(Path(name, "model"))
@@ -82,7 +86,10 @@ def run(config: ServingConfig) -> None:
         bench = _Bench(config, folder, texts)
         bench.show_starts(Path(name, "compiled"))
         with ExitStack() as stack:
-            servers = [stack.enter_context(bench.start(side)) for side in sides]
+            servers = [
+                stack.enter_context(started(program, config.threads))
+                for program in bench.programs()
+            ]
             bench.show_latency(servers[0])
             bench.show_throughput(servers)
     print(f"{cpu_model()}, {usable_cores()} cores, which client and servers share")
@@ -95,17 +102,30 @@ class _Bench:
         self.texts = texts
         self.name = "serving-quick" if config.quick else "serving"
 
-    def start(self, side: Side, environment: dict[str, str] | None = None):
+    def ours(self) -> Program:
+        return bertjax_server(self.folder, self.config.precision)
+
+    def programs(self) -> list[Program]:
+        """Of the servers that take turns, ours first."""
         config = self.config
-        return started(
-            side, self.folder, config.threads, config.precision, config.infinity, environment
-        )
+        found = [self.ours()]
+        if not config.quick:
+            found.append(transformers_server(self.folder, config.threads))
+            if config.infinity:
+                run_child("export_peers", {"folder": self.folder, "engines": ["ONNX Runtime"]})
+                Path(self.folder, "int8.onnx").unlink()  # it would take either
+                found += [
+                    infinity_server(config.infinity, self.folder, engine)
+                    for engine in ("torch", "optimum")
+                ]
+        return found
 
     def show_starts(self, cache: Path) -> None:
         """From the program's start to ready, without anything compiled, and again."""
         records = []
+        compiled = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
         for number in range(1 + self.config.rounds):
-            with self.start("bertjax", {"JAX_COMPILATION_CACHE_DIR": str(cache)}) as server:
+            with started(self.ours(), self.config.threads, compiled) as server:
                 # The first one also compiles what later starts take from the cache.
                 self._load(server, 1, len(self.texts))
             records.append(self._record("start", number=number, ready_s=server.ready_s))

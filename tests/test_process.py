@@ -19,7 +19,7 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 def users_environment() -> dict[str, str]:
     """That of a user who has set nothing on compilation or memory."""
-    ours = ("JAX_COMPILATION", "GLIBC_TUNABLES")
+    ours = ("JAX_COMPILATION", "JAX_PERSISTENT", "GLIBC_TUNABLES")
     return {name: v for name, v in os.environ.items() if not name.startswith(ours)}
 
 

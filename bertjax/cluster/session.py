@@ -19,8 +19,13 @@ _PORT = 6379  # of Ray's head, where an address names none
 
 OOM_RETRIES = "5"  # of a task that the system has no memory for; Ray would try for ever
 
-# Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
-ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    # Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAYON_NUM_THREADS": "1",
+    # Of Ray Serve's proxy: on few cores that are busy, Ray's own 5 are too few.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+}
 
 
 @contextmanager

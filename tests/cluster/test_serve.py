@@ -70,7 +70,7 @@ def deployed(runs, ray_here) -> Iterator[ServeConfig]:
 
 
 @contextmanager
-def asking(port: int, expected: dict) -> Iterator[tuple[Counter, list[str]]]:
+def asking(port: int, expected: dict, clients: int = 4) -> Iterator[tuple[Counter, list[str]]]:
     """Clients that ask on and on: how many answers each model gave, and what was wrong."""
     models: Counter = Counter()
     wrong: list[str] = []
@@ -90,7 +90,7 @@ def asking(port: int, expected: dict) -> Iterator[tuple[Counter, list[str]]]:
                     wrong.append(f"{number}: {values}")
                 models[found["model"]] += 1
 
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(clients)]
     for thread in threads:
         thread.start()
     try:
@@ -161,6 +161,29 @@ def test_another_run_replaces_the_first_without_a_failed_request(deployed, runs,
         count = models[one]
         until(lambda: models[other] > 150)
         assert models[one] == count
+    assert wrong == []
+
+
+def test_replicas_follow_the_load_and_no_request_fails(deployed, expected, monkeypatch):
+    from bertjax.cluster import serve
+
+    options = serve._options
+
+    def at_once(config: ServeConfig) -> dict:
+        """Ray waits for half a minute before it adds one, and for ten before it takes one away."""
+        found = options(config)
+        soon = {"upscale_delay_s": 1, "downscale_delay_s": 1, "look_back_period_s": 2}
+        scaling = found["autoscaling_config"].model_copy(update=soon)
+        return {**found, "autoscaling_config": scaling}
+
+    monkeypatch.setattr(serve, "_options", at_once)
+    serve.deploy(replace(deployed, cluster=ReplicasConfig(ray=True, replicas="1:2")), None)
+    until(lambda: len(replicas()) == 1)
+    with asking(deployed.port, expected, clients=48) as (models, wrong):
+        until(lambda: len(replicas()) == 2)
+        count = models.total()
+        until(lambda: models.total() > count + 100)
+    until(lambda: len(replicas()) == 1)
     assert wrong == []
 
 

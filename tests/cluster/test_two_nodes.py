@@ -7,10 +7,13 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+
+from bertjax.serving.about import model_id
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -88,6 +91,49 @@ def test_the_cluster_runs_on_after_the_training(address):
         [RAY, "status", f"--address={address}"], capture_output=True, text=True, env=environment()
     )
     assert len(re.findall(r"node_[0-9a-f]+", status.stdout)) == 2, status.stdout + status.stderr
+
+
+@pytest.fixture
+def serve(address, tmp_path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """`bertjax serve --ray-address` of a run folder; what it left on the cluster is ended."""
+
+    def run(folder: Path, port: int, *flags: str) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "bertjax", "serve", str(folder), "--port", str(port)]
+        return subprocess.run(
+            [*program, "--ray", "--ray-address", address, *flags],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=300,
+        )
+
+    yield run
+    shutdown = [RAY.with_name("serve"), "shutdown", "--yes", "--address", f"ray://{address}"]
+    subprocess.run(shutdown, env=environment(), capture_output=True, timeout=100)
+
+
+def test_replicas_stay_on_a_cluster_until_they_are_replaced(
+    serve, packaged_folder, write_model, tmp_path
+):
+    fields = {"num_hidden_layers": 1, "max_position_embeddings": 16, "id2label": ("ham", "spam")}
+    runs = [
+        write_model(tmp_path / f"run{seed}", "text-classification", packaged_folder, seed, **fields)
+        for seed in (0, 1)
+    ]
+    port = free_port()
+    for run in runs:
+        done = serve(run, port)
+        assert done.returncode == 0, done.stderr
+        assert f"at http://127.0.0.1:{port} from 1 replica" in done.stderr
+        assert "it stays there; the same command with another run replaces it" in done.stderr
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "a cat"}, timeout=60)
+        assert answer.json()["model"] == model_id(run)
+
+    elsewhere = serve(runs[0], free_port())
+    assert elsewhere.returncode == 2
+    [line] = elsewhere.stderr.strip().splitlines()
+    assert f"Ray Serve runs at 127.0.0.1:{port} already: give --host 127.0.0.1 --port" in line
 
 
 def test_who_has_no_token_is_told_so(address):
