@@ -86,7 +86,9 @@ class Soak:
             own = {}
             for process in (self._server, *self._server.children(recursive=True)):
                 with suppress(psutil.Error):  # it has ended
-                    own[f"{title(process.cmdline())} {process.pid}"] = process.memory_full_info().uss
+                    own[f"{title(process.cmdline())} {process.pid}"] = (
+                        process.memory_full_info().uss
+                    )
             self.samples.append((self.outcomes.total(), own))
             await asyncio.sleep(_LOOK)
 

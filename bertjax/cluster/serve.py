@@ -67,6 +67,10 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         canary=config.canary and str(resolve(config.canary).absolute()),
     )
     stays = config.cluster.ray_address is not None
+    if not stays:
+        from bertjax.serving.server import listen
+
+        listen(config.host, config.port).close()  # Ray needs most of a minute to find it taken
     with ray_session(config.cluster.ray_address):
         _check_room(config)
         with told_in_one_line(f"reading {config.run}"):
@@ -110,8 +114,15 @@ def deploy(config: ServeConfig, token: str | None) -> None:
         application = ray_serve.deployment(Replica).options(**_options(config))
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
     except (RuntimeError, RayError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise UserError(f"the replicas did not start: {lines[-1].strip()}") from error
+        raise UserError(_why_not(config, str(error))) from error
+
+
+def _why_not(config: ServeConfig, told: str) -> str:
+    """One line of what Ray tells in many, of replicas that did not start."""
+    if "Failed to bind" in told:
+        return f"cannot listen at {config.host}:{config.port}: choose another --port, or --host"
+    lines = [line for line in told.splitlines() if line.strip()]
+    return f"the replicas did not start: {lines[-1].strip()}"
 
 
 def _options(config: ServeConfig) -> dict[str, Any]:

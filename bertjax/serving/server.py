@@ -50,7 +50,7 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
     Raises:
         UserError: the port is taken, or is not to be had.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     config = uvicorn.Config(
         served.app,
         log_config=LOGGING,
@@ -84,7 +84,12 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
     say("stopped")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """An open port; 0 takes one that is free.
+
+    Raises:
+        UserError: it is taken, or is not to be had.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family, backlog=_BACKLOG)

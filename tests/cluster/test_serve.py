@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from bertjax.errors import UserError
@@ -109,16 +110,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def replicas() -> list[int]:
-    """The process ids of the replicas on this machine."""
+    """The process ids of the replicas of this process's Ray."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                command = (folder / "cmdline").read_bytes()
-            except OSError:  # it has ended
-                continue
-            if command.startswith(b"ray::ServeReplica:bertjax:Replica"):
-                found.append(int(folder.name))
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if process.cmdline()[0].startswith("ray::ServeReplica:bertjax:Replica"):
+                found.append(process.pid)
     return found
 
 
@@ -193,6 +190,24 @@ def test_more_replicas_than_cores_are_refused(runs, ray_here):
     config = ServeConfig(run=str(runs[0]), cluster=ReplicasConfig(ray=True, replicas="99"))
     with pytest.raises(UserError, match=r"--replicas 99 with --replica-cores 1 do not fit"):
         serve(config, print)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(runs):
+    from bertjax.cluster.serve import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = ServeConfig(run=str(runs[0]), port=port, cluster=ReplicasConfig(ray=True))
+        with pytest.raises(UserError, match=f"cannot listen at 127.0.0.1:{port} .*another --port"):
+            serve(config, print)
+
+
+def test_a_port_that_is_taken_on_a_cluster_is_told_in_one_line(runs):
+    from bertjax.cluster.serve import _why_not
+
+    told = "Traceback\n...\nRuntimeError: Failed to bind to address '127.0.0.1:8000'.\n"
+    line = "cannot listen at 127.0.0.1:8000: choose another --port, or --host"
+    assert _why_not(ServeConfig(run=str(runs[0])), told) == line
 
 
 def test_a_run_that_is_none_is_told_before_a_replica_starts(runs, tmp_path, ray_here):
