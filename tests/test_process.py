@@ -145,29 +145,28 @@ def test_jax_reports_its_compilations():
     assert any(event == process._COMPILED and seconds > 0 for event, seconds in seen)
 
 
-def train(tiny_folder: Path, table: Path, home: Path, enabled: str, times: int) -> list[set[str]]:
-    """The files of the cache after each of so many runs of the command."""
+def kept_by(home: Path, enabled: str, *command: str) -> set[str]:
+    """The files of the cache after a run of the command."""
     cache = {"HOME": str(home), "XDG_CACHE_HOME": "", "JAX_ENABLE_COMPILATION_CACHE": enabled}
-    columns = ["--text", "title", "description", "--label", "tag", "--epochs", "1"]
-    places = ["--checkpoint", str(tiny_folder), "--out", str(home / "run"), "--overwrite"]
-    command = [sys.executable, "-m", "bertjax", "finetune", str(table), *columns, *places]
-    seen = []
-    for _ in range(times):
-        subprocess.run(command, check=True, env=users_environment() | cache, capture_output=True)
-        kept = (home / ".cache" / "bertjax" / "compiled").rglob("*-cache")
-        seen.append({path.name for path in kept})
-    return seen
+    program = [sys.executable, "-m", "bertjax", *command]
+    subprocess.run(program, check=True, env=users_environment() | cache, capture_output=True)
+    return {path.name for path in (home / ".cache" / "bertjax" / "compiled").rglob("*-cache")}
 
 
 def test_a_second_run_of_the_command_compiles_nothing(tiny_folder, table_file, tmp_path):
     """All that is compiled is kept, so nothing new may be there."""
-    first, second = train(tiny_folder, table_file, tmp_path, "true", times=2)
+    columns = ["--text", "title", "description", "--label", "tag", "--epochs", "1"]
+    places = ["--checkpoint", str(tiny_folder), "--out", str(tmp_path / "run"), "--overwrite"]
+    command = ("finetune", str(table_file), *columns, *places)
+    first, second = (kept_by(tmp_path, "true", *command) for _ in range(2))
     assert any(name.startswith("jit_step-") for name in first)
     assert second == first
 
 
-def test_the_cache_can_be_turned_off(tiny_folder, table_file, tmp_path):
-    assert train(tiny_folder, table_file, tmp_path, "false", times=1) == [set()]
+def test_the_cache_can_be_turned_off(run_folder, tmp_path):
+    command = ("predict", str(run_folder), "--text", "a cat")
+    assert kept_by(tmp_path, "false", *command) == set()
+    assert kept_by(tmp_path, "true", *command) != set()
 
 
 LIBRARY = """

@@ -5,7 +5,6 @@ replicas are replaced one after the other by those of the new run, and no reques
 """
 
 import logging
-import logging.config
 import signal
 import threading
 from collections.abc import Callable
@@ -38,9 +37,9 @@ class Replica:
 
     def __init__(self, config: ServeConfig, token: str | None):
         prepare_process()
-        from bertjax.serving.server import LOGGING
+        from bertjax.serving.server import log_as_json
 
-        logging.config.dictConfig(LOGGING)
+        log_as_json("bertjax.serving", logging.INFO)
         self.served = build(config, token)
         self.served.warm_up(lambda: None)
 

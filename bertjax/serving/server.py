@@ -1,5 +1,6 @@
 """A server of one process: opens a port, compiles, answers, and ends with all answers sent."""
 
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from pythonjsonlogger.json import JsonFormatter
 
 from bertjax.errors import UserError
 from bertjax.serving.served import Served
@@ -19,25 +21,22 @@ Say = Callable[[str], None]
 _BACKLOG = 2048  # connections that may wait to be accepted
 _GRACE = 5  # seconds beyond a request's own time limits: of its body, and of its answer
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "fmt": "%(levelname)s %(name)s %(message)s",
-            "rename_fields": {"levelname": "level", "name": "logger"},
-            "timestamp": "time",
-        }
-    },
-    "handlers": {
-        "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stdout}
-    },
-    "loggers": {
-        "bertjax.serving": {"handlers": ["stdout"], "level": "INFO", "propagate": False},
-        "uvicorn": {"handlers": ["stdout"], "level": "WARNING", "propagate": False},
-    },
-}
+
+def log_as_json(name: str, level: int) -> None:
+    """Have a logger write lines of JSON to standard output, and leave all others as they are.
+
+    `logging.config` would close the handlers of others: Ray Serve's then keep all that they are
+    told, for ever.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    fields = {"levelname": "level", "name": "logger"}
+    handler.setFormatter(
+        JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=fields, timestamp="time")
+    )
+    logger = logging.getLogger(name)
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
 
 
 def serve(served: Served, host: str, port: int, say: Say) -> None:
@@ -51,9 +50,11 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
         UserError: the port is taken, or is not to be had.
     """
     listener = listen(host, port)
+    log_as_json("bertjax.serving", logging.INFO)
+    log_as_json("uvicorn", logging.WARNING)
     config = uvicorn.Config(
         served.app,
-        log_config=LOGGING,
+        log_config=None,
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
