@@ -16,12 +16,29 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.processes import ROOT
+from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 
 Form = Literal["bertjax", "torch", "infinity"]
 """Of requests and answers, for `http_load`."""
 
 _PATIENCE = 300  # seconds that a server gets to be ready
 _POLL = 0.1  # seconds
+
+
+@dataclass(frozen=True)
+class AskConfig:
+    """What a server is asked."""
+
+    data: tuple[str, ...] = ("sample",)
+    """Tables of texts: .csv, .tsv, .jsonl or .parquet files with a header, or `sample`."""
+    text: tuple[str, ...] = ("title", "description")
+    """Columns that hold text: of each table, those that it has."""
+    checkpoint: str = DEFAULT_CHECKPOINT
+    """A classifier, or a BERT that gets a random head of 4 classes."""
+    texts: int = 500
+    """So many texts, in a seeded order, which are asked for in turn."""
+    connections: int = 64
+    """That are open at once."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, print_table, ratio
 from benchmarks.servers import (
+    AskConfig,
     Program,
     Server,
     bertjax_server,
@@ -32,28 +33,17 @@ from benchmarks.servers import (
     started,
     transformers_server,
 )
-from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 from bertjax.errors import UserError
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class ServingConfig:
+class ServingConfig(AskConfig):
     """Latency and throughput over HTTP, beside other servers."""
 
-    data: tuple[str, ...] = ("sample",)
-    """Tables of texts: .csv, .tsv, .jsonl or .parquet files with a header, or `sample`."""
-    text: tuple[str, ...] = ("title", "description")
-    """Columns that hold text: of each table, those that it has."""
-    checkpoint: str = DEFAULT_CHECKPOINT
-    """A classifier, or a BERT that gets a random head of 4 classes."""
-    texts: int = 500
-    """So many texts, in a seeded order."""
     requests: int = 1000
     """Of each run with many connections, after as many as there are texts."""
-    connections: int = 64
-    """That are open at once."""
     rounds: int = 3
     """Runs a server, which take turns; medians count."""
     precision: str = "float32"

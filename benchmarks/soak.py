@@ -20,8 +20,7 @@ from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import require, run_child
 from benchmarks.records import append_record, megabytes, print_table
-from benchmarks.servers import bertjax_server, started
-from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
+from benchmarks.servers import AskConfig, bertjax_server, started
 
 # The packing of a batch changes the order of sums, and in bfloat16 what is rounded.
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 0.03}
@@ -33,21 +32,11 @@ Sample = tuple[int, dict[str, int]]
 
 
 @dataclass(frozen=True)
-class SoakConfig:
+class SoakConfig(AskConfig):
     """Many requests to replicas on Ray, of which one is killed."""
 
-    data: tuple[str, ...] = ("sample",)
-    """Tables of texts: .csv, .tsv, .jsonl or .parquet files with a header, or `sample`."""
-    text: tuple[str, ...] = ("title", "description")
-    """Columns that hold text: of each table, those that it has."""
-    checkpoint: str = DEFAULT_CHECKPOINT
-    """A classifier, or a BERT that gets a random head of 4 classes."""
-    texts: int = 500
-    """So many texts, in a seeded order, which are asked for in turn."""
     requests: int = 100_000
     """In all."""
-    connections: int = 64
-    """That are open at once."""
     replicas: int = 2
     """Each on a core of its own."""
     precision: Literal["float32", "bfloat16"] = "float32"

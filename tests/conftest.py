@@ -17,16 +17,16 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
 # the first one, which started the others, ends. A cache of bounded size is one that JAX locks.
-FIRST = "PYTEST_XDIST_WORKER" not in os.environ
-if FIRST:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="bertjax-tests-")
+COMPILED = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="bertjax-tests-")
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(10**10)  # bytes
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 
 def pytest_unconfigure() -> None:
-    if FIRST:
-        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    if COMPILED:
+        shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

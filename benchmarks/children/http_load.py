@@ -46,10 +46,11 @@ async def load(settings: dict[str, Any]) -> dict[str, Any]:
             text = number % len(texts)
             sent = time.perf_counter()
             async with session.post(settings["url"], json=body_of(form, texts[text])) as answer:
-                found = await answer.json()
+                # A failure may be told in plain text.
+                found = await answer.json() if answer.status == 200 else None
             if number >= settings["warm_up"]:
                 seconds.append(time.perf_counter() - sent)
-            if answer.status == 200:
+            if found is not None:
                 labels[text] = label_of(form, found)
             else:
                 failed += 1

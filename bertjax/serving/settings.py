@@ -27,12 +27,16 @@ class Limits:
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
         for name in ("max_queue", "max_body_bytes", "max_texts", "max_characters"):
-            if not 1 <= getattr(self, name) < UNLIMITED:
-                raise UserError(f"--{_flag(name)} is {getattr(self, name)}, but must be at least 1")
+            if not 1 <= (value := getattr(self, name)) < UNLIMITED:
+                raise UserError(
+                    f"--{_flag(name)} is {value}, but must be from 1 to {UNLIMITED - 1}"
+                )
         if not 0 <= self.max_wait_ms <= 1000:
             raise UserError(f"--max-wait-ms is {self.max_wait_ms}, but must be from 0 to 1000")
         if not 0 < self.timeout < UNLIMITED:
-            raise UserError(f"--timeout is {self.timeout}, but must be above 0")
+            raise UserError(
+                f"--timeout is {self.timeout:g}, but must be above 0, and below {UNLIMITED}"
+            )
         if self.max_queue < 2:  # a text, and the same without a word
             raise UserError(f"--max-queue is {self.max_queue}, but must be at least 2")
         if self.max_texts > self.max_queue:

@@ -63,29 +63,20 @@ def test_each_server_is_asked_and_understood_in_its_form(form, answer):
     assert label_of(form, answer) == "b"
 
 
-def test_load_sends_every_text_and_counts_what_fails():
+def test_load_sends_every_text_and_counts_what_fails(answered_by):
     seen: list[str] = []
 
     async def predict(request: web.Request) -> web.Response:
         text = (await request.json())["text"]
         seen.append(text)
-        status = 503 if text == "bad" else 200
-        return web.json_response({"prediction": text.upper()}, status=status)
+        if text == "bad":
+            return web.Response(text="not a JSON", status=503)
+        return web.json_response({"prediction": text.upper()})
 
     async def measure():
-        app = web.Application()
-        app.router.add_post("/predict", predict)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        settings = {"texts": ["a", "bad", "c"], "form": "torch", "connections": 2}
-        settings |= {"url": f"http://127.0.0.1:{port}/predict", "warm_up": 3, "requests": 6}
-        try:
-            return await load(settings)
-        finally:
-            await runner.cleanup()
+        async with answered_by(predict) as url:
+            settings = {"texts": ["a", "bad", "c"], "form": "torch", "connections": 2}
+            return await load(settings | {"url": url, "warm_up": 3, "requests": 6})
 
     found = asyncio.run(measure())
     assert sorted(seen) == ["a"] * 3 + ["bad"] * 3 + ["c"] * 3

@@ -45,36 +45,29 @@ def server_process():
     process.stdout.close()
 
 
-def soak(pid: int, requests: int) -> dict:
-    async def run() -> dict:
-        app = web.Application()
-        app.router.add_post("/predict", predict)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0]
-        settings = {
-            "url": f"http://{host}:{port}/predict",
+def soak(url: str, pid: int) -> Soak:
+    return Soak(
+        {
+            "url": url,
             "pid": pid,
             "texts": TEXTS,
             "expected": [[0.25, 0.75 + 1e-7]] * len(TEXTS),
             "tolerance": 1e-5,
-            "requests": requests,
+            "requests": 50,
             "connections": 3,
         }
-        try:
-            return await Soak(settings).run()
-        finally:
-            await runner.cleanup()
-
-    return asyncio.run(run())
+    )
 
 
-def test_every_request_has_one_outcome_and_wrong_answers_are_found(server_process):
+def test_every_request_has_one_outcome_and_wrong_answers_are_found(server_process, answered_by):
     watched = psutil.Process(server_process.pid)
     [before] = watched.children()
-    found = soak(server_process.pid, 50)
+
+    async def run() -> dict:
+        async with answered_by(predict) as url:
+            return await soak(url, server_process.pid).run()
+
+    found = asyncio.run(run())
     assert found["outcomes"] == {"200": 30, "503": 10, NO_ANSWER: 10}
     assert found["wrong"] == 20
     assert found["largest_difference"] == pytest.approx(0.25, abs=1e-6)

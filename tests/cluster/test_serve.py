@@ -219,14 +219,3 @@ def test_a_run_that_is_none_is_told_before_a_replica_starts(runs, tmp_path, ray_
     with pytest.raises(UserError, match="gpt2") as error:
         serve(config, print)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("replicas", ["0", "a", "3:2", "1:2:3", "-1", ""])
-def test_a_number_of_replicas_that_is_none_is_told(replicas):
-    with pytest.raises(UserError, match="expected a number, or two as in 1:4"):
-        ReplicasConfig(ray=True, replicas=replicas).check()
-
-
-def test_settings_of_replicas_need_ray():
-    with pytest.raises(UserError, match="need --ray"):
-        ReplicasConfig(replicas="2").check()

@@ -143,9 +143,6 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, refused):
         ({"threshold": 1.5}, "the threshold is 1.5"),
         ({"canary_share": 2}, "--canary-share is 2"),
         ({"canary": "no/such/run"}, "no/such/run"),
-        ({"limits": Limits(max_texts=0)}, "--max-texts is 0"),
-        ({"limits": Limits(timeout=0)}, "--timeout is 0"),
-        ({"limits": Limits(max_wait_ms=-1)}, "--max-wait-ms is -1"),
         ({"limits": Limits(max_texts=9, max_queue=8)}, "would never fit into --max-queue 8"),
     ],
 )

@@ -1,0 +1,35 @@
+"""The settings of a server and of its replicas."""
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.workflows.serve_configs import ReplicasConfig, ServeConfig
+
+
+@pytest.mark.parametrize(("given", "expected"), [("1", (1, 1)), ("3", (3, 3)), ("1:4", (1, 4))])
+def test_replicas_are_one_number_or_two(given, expected):
+    assert ReplicasConfig(ray=True, replicas=given).replica_range() == expected
+
+
+@pytest.mark.parametrize("replicas", ["0", "a", "3:2", "1:2:3", "-1", ""])
+def test_a_number_of_replicas_that_is_none_is_told(replicas):
+    with pytest.raises(UserError, match="expected a number, or two as in 1:4"):
+        ReplicasConfig(ray=True, replicas=replicas).check()
+
+
+def test_settings_of_replicas_need_ray():
+    with pytest.raises(UserError, match="need --ray"):
+        ReplicasConfig(replicas="2").check()
+
+
+@pytest.mark.parametrize("given", [{"replica_cores": 0}, {"replica_gpus": -1}])
+def test_a_replica_needs_a_core_and_no_negative_gpus(given):
+    with pytest.raises(UserError, match="--replica-cores must be at least 1, and --replica-gpus"):
+        ReplicasConfig(ray=True, **given).check()
+
+
+def test_replicas_cannot_choose_a_port():
+    config = ServeConfig(run="runs/tags", port=0, cluster=ReplicasConfig(ray=True))
+    with pytest.raises(UserError, match="--port 0 is for a server without --ray"):
+        config.check()
+    ServeConfig(run="runs/tags", port=0).check()
