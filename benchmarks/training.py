@@ -1,6 +1,6 @@
 """How fast is a training step, beside transformers with torch?
 
-    python -m benchmarks.training [--shapes base-8x128 minilm-32x64] [--huge-pages] [--quick]
+    python -m benchmarks.training [--shapes base-8x128 minilm-32x64] [--memory kept] [--quick]
 
 A BERT text classifier with random weights, on texts that are all of one length, so that nothing but
 the step is compared: forward and backward with dropout 0.1, clipping, AdamW. Each side is a process
@@ -10,6 +10,7 @@ of its own, and the sides take turns.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from benchmarks.charts import draw, panel
 from benchmarks.command import check_counts, run_command
@@ -38,8 +39,9 @@ class TrainingConfig:
     """Cores that each side may use."""
     compiled: bool = False
     """Measure `torch.compile` too."""
-    huge_pages: bool = False
-    """Have glibc ask for huge pages, on all sides."""
+    memory: Literal["default", "kept", "huge-pages"] = "default"
+    """What glibc does on all sides: as it does; keep what is freed, as `bertjax.keep_memory()` asks
+    for; or ask for huge pages."""
     quick: bool = False
     """A tiny model and one process a side: shows that the benchmark runs, and nothing else."""
 
@@ -85,8 +87,13 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
     ]
     if config.compiled:
         sides.append(Side("torch.compile", precision, "train_torch", {"compile": True}))
-    facts = {"shape": str(shape), "repeats": config.repeats, "threads": config.threads}
-    environment = HUGE_PAGES if config.huge_pages else {}
+    facts = {
+        "shape": str(shape),
+        "repeats": config.repeats,
+        "threads": config.threads,
+        "memory": config.memory,
+    }
+    environment = HUGE_PAGES if config.memory == "huge-pages" else {}
     settings = {**shape.settings(), **facts}
     records = measure("training", sides, facts, settings, config.rounds, environment, config.quick)
     print_speeds(

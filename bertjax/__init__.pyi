@@ -2,10 +2,13 @@ from .checkpoints.folder import Checkpoint as Checkpoint
 from .checkpoints.folder import load as load
 from .checkpoints.folder import save as save
 from .errors import UserError as UserError
+from .models.compiler import compiler_options as compiler_options
 from .models.configs import TASKS as TASKS
 from .models.configs import BertConfig as BertConfig
 from .models.heads import ModelOutput as ModelOutput
 from .models.heads import make_model as make_model
+from .models.precision import round_weights as round_weights
+from .process import keep_memory as keep_memory
 from .serving.predictor import Prediction as Prediction
 from .serving.predictor import Predictor as Predictor
 from .workflows.evaluate import EvaluateConfig as EvaluateConfig

@@ -5,6 +5,7 @@ B texts, T tokens, C classes.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,18 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def bertjax_forward(checkpoint: Any) -> Forward:
-    """`model.apply` under `jax.jit`, and nothing else."""
+    """`model.apply` under `jax.jit`, as the README has it for passes forward."""
     import jax
 
-    @jax.jit
+    import bertjax
+
+    params = bertjax.round_weights(checkpoint.params, checkpoint.precision)
+
+    @partial(jax.jit, compiler_options=bertjax.compiler_options())
     def logits(params, input_ids, attention_mask):
         return checkpoint.model.apply(params, None, input_ids, attention_mask).logits
 
-    return lambda ids, mask: np.asarray(logits(checkpoint.params, ids, mask))
+    return lambda ids, mask: np.asarray(logits(params, ids, mask))
 
 
 def _torch(folder: Path, precision: str, threads: int, compiled: bool) -> Forward:

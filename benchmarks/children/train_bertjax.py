@@ -12,6 +12,7 @@ from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
 from bertjax.models.configs import BertConfig
 from bertjax.models.heads import make_model
+from bertjax.process import keep_memory
 from bertjax.training.configs import OptimizerConfig
 from bertjax.training.losses import classification_loss
 from bertjax.training.optimizer import make_optimizer
@@ -21,6 +22,8 @@ from bertjax.training.steps import init_state
 
 def main() -> None:
     settings = read_settings()
+    if settings.get("memory") == "kept":
+        keep_memory()
     config = BertConfig(**settings["sizes"])
     texts, length = settings["texts"], settings["length"]
     remat = settings["remat"]

@@ -7,10 +7,13 @@ from benchmarks.children.matmul import matmul_flops_torch
 from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
+from bertjax.process import keep_memory
 
 
 def main() -> None:
     settings = read_settings()
+    if settings.get("memory") == "kept":
+        keep_memory()
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(0)
     config = BertConfig(**settings["sizes"])

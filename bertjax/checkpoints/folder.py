@@ -63,6 +63,7 @@ class Checkpoint:
     run: RunFile = field(
         default_factory=RunFile
     )  # how texts are prepared, and where a trained head comes from
+    precision: Precision = "float32"  # of the model's products
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -135,7 +136,9 @@ def load(
 
     params, report = read_params(reader, rows, initialise, param_dtype, allow, fresh)
     run = read_run_file(folder) if same_head else RunFile()
-    return Checkpoint(config, params, model, task, report, folder, has_pooler, pooling, run)
+    return Checkpoint(
+        config, params, model, task, report, folder, has_pooler, pooling, run, precision
+    )
 
 
 def save(checkpoint: Checkpoint, folder: str | Path, overwrite: bool = False) -> None:

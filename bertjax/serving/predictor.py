@@ -16,8 +16,10 @@ from bertjax.data.ladder import LENGTHS
 from bertjax.data.shapes import SEGMENTS, fixed_shapes
 from bertjax.data.tokens import Pieces, tokenize
 from bertjax.errors import UserError
+from bertjax.models.compiler import compiler_options
 from bertjax.models.configs import Precision
 from bertjax.models.pooling import SentencePooling
+from bertjax.models.precision import round_weights
 from bertjax.serving.answers import fallback_label, mean_of_pieces, to_probabilities
 from bertjax.serving.programs import Programs
 
@@ -89,6 +91,7 @@ class Predictor:
         self.threshold = self.run.threshold if threshold is None else threshold
         self.long_texts = long_texts
         self.slots = BATCH_SLOTS.get(jax.default_backend(), ACCELERATOR_SLOTS)
+        self._params = round_weights(checkpoint.params, checkpoint.precision)
         self._bulk = _bulk(checkpoint)
 
     @classmethod
@@ -244,7 +247,7 @@ class Predictor:
         self, token_ids: list[np.ndarray], groups: list[Group]
     ) -> Iterator[tuple[np.ndarray, tuple]]:
         """Several texts a row: (texts [R, S], -1 where there is none; what `_bulk` takes)."""
-        params, pad = self.checkpoint.params, self.checkpoint.config.pad_token_id or 0
+        params, pad = self._params, self.checkpoint.config.pad_token_id or 0
         for group in groups:
             ids = [token_ids[text] for text in group.texts]
             for batch in packed_in_order(ids, None, group.plan, pad):
@@ -256,7 +259,7 @@ class Predictor:
         config = self.checkpoint.config
         shapes = fixed_shapes(self.run.ladder or LENGTHS, self.max_length, self.slots)
         pad = config.pad_token_id or 0
-        return Programs(function, self.checkpoint.params, shapes, config.hidden_size, pad)
+        return Programs(function, self._params, shapes, config.hidden_size, pad)
 
     def _prediction(self, row: np.ndarray, truncated: bool, windows: int) -> Prediction:
         label, score = self.labels[int(row.argmax())], float(row.max())
@@ -282,4 +285,4 @@ def _bulk(checkpoint: Checkpoint):
         )
         return output.logits
 
-    return jax.jit(logits, static_argnums=3)
+    return jax.jit(logits, static_argnums=3, compiler_options=compiler_options())

@@ -12,6 +12,7 @@ import numpy as np
 
 from bertjax.data.batches import place, unpack
 from bertjax.data.shapes import ROW_LENGTHS, SEGMENTS, Shape, plan_calls
+from bertjax.models.compiler import compiler_options
 
 Function = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
@@ -39,7 +40,7 @@ class Programs:
     ):
         self.shapes = list(shapes)
         self._params = params
-        self._jitted = jax.jit(function)
+        self._jitted = jax.jit(function, compiler_options=compiler_options())
         self._hidden_size = hidden_size
         self._pad_token_id = pad_token_id
         self._compiled: dict[Shape, Callable[..., jax.Array]] = {}
@@ -120,4 +121,5 @@ def _traced_once(jitted: Any, params: Any, shapes: Sequence[Shape]) -> Any:
     )
     of_row = jax.ShapeDtypeStruct((rows, tokens), jnp.int32)
     leaves = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-    return jax.jit(jax.export.export(jitted)(leaves, of_row, of_row).call)
+    exported = jax.export.export(jitted)(leaves, of_row, of_row)
+    return jax.jit(exported.call, compiler_options=compiler_options())

@@ -1,6 +1,7 @@
 """Scores of held-out rows in the course of a fine-tuning, with the parameters at hand."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from bertjax.checkpoints.folder import Checkpoint
 from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.packing import plan_packing
 from bertjax.evaluation.scores import classification_scores
+from bertjax.models.compiler import compiler_options
 from bertjax.training.losses import example_losses
 from bertjax.workflows.prepare import TokenizedRows
 
@@ -44,7 +46,7 @@ def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
     plan = plan_packing(lengths, TEXTS, 0, 1, checkpoint.config.hidden_size)
     pad = checkpoint.config.pad_token_id or 0
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options())
     def logits_of(params, input_ids, segment_ids):
         output = checkpoint.model.apply(
             params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments

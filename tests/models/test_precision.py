@@ -6,9 +6,18 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from bertjax.models import precision
-from bertjax.models.precision import dense_product, head_product, resolve_precision, tied_product
+from bertjax.models.configs import BertConfig
+from bertjax.models.heads import make_model
+from bertjax.models.precision import (
+    dense_product,
+    head_product,
+    resolve_precision,
+    round_weights,
+    tied_product,
+)
 
 # The products within attention heads: scores, and values weighted by probabilities.
 SPECS = ["bqnk,bsnk->bnqs", "bnqs,bsnk->bqnk"]
@@ -235,3 +244,23 @@ def test_an_accelerator_gets_the_weight_gradient_as_one_product(platform):
     assert "contracting_dims = [0] x [0]" in text
     assert "stablehlo.transpose" not in text
     assert "stablehlo.pad" not in text
+
+
+def test_weights_that_are_rounded_before_give_the_same_bits():
+    config = BertConfig(vocab_size=20, hidden_size=32, num_attention_heads=2, num_hidden_layers=2)
+    ids = jnp.arange(12).reshape(2, 6)
+    for task in ("text-classification", "fill-mask"):
+        model = make_model(config, task, "bfloat16")
+        params = model.init(jax.random.key(0), ids)
+        rounded = round_weights(params, "bfloat16")
+        kinds = {path[-1]: x.dtype.name for path, x in traverse_util.flatten_dict(rounded).items()}
+        assert kinds.pop("w") == "bfloat16"
+        assert set(kinds.values()) == {"float32"}
+        apply = jax.jit(model.apply)
+        expected, found = apply(params, None, ids), apply(rounded, None, ids)
+        assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), expected, found))
+
+
+def test_weights_of_float32_stay_as_they_are():
+    params = {"layer": {"w": normal(0, 3, 3)}}
+    assert round_weights(params, "float32") is params
