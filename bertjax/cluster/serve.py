@@ -37,11 +37,12 @@ class Replica:
 
     def __init__(self, config: ServeConfig, token: str | None):
         prepare_process()
-        from bertjax.serving.server import log_as_json
+        from bertjax.serving.server import freeze_garbage, log_as_json
 
         log_as_json("bertjax.serving", logging.INFO)
         self.served = build(config, token)
         self.served.warm_up(lambda: None)
+        freeze_garbage()
 
     def __serve_build_asgi_app__(self) -> Any:
         return self.served.app

@@ -18,6 +18,7 @@ from bertjax.serving.programs import Programs
 from bertjax.serving.settings import Limits
 
 _TEXTS = 32  # that are tokenized in one turn
+_SHORT = 2000  # characters that are tokenized sooner than another thread begins
 
 
 class Service:
@@ -38,8 +39,8 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self._alone = alone or threading.Lock()  # two programs at once would share the cores
-        # A fast tokenizer may not be used by two threads at once.
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
+        self._tokenizing = threading.Lock()  # a fast tokenizer is not for two threads at once
         self._classifier = self._batcher(predictor.classifier)
         self._embedder = self._batcher(predictor.embedder)
         self._ready = threading.Event()
@@ -67,7 +68,7 @@ class Service:
         """Compile what predicts, then what embeds; `ready` is called once texts are answered."""
         try:
             # Its imports take as long as a program.
-            tokenized = self._tokenizer.submit(self.predictor.tokenize, ["warm"])
+            tokenized = self._tokenizer.submit(self._tokenize, ["warm"])
         except RuntimeError:  # `close` was called
             return
 
@@ -134,19 +135,32 @@ class Service:
         )
 
     async def _tokenized(self, texts: Sequence[str]) -> Pieces:
-        """The pieces of the texts; between a few of them those of other requests have a turn."""
+        """The pieces of the texts; between a few of them those of other requests have a turn.
+
+        Short ones are tokenized here, in the thread that answers, if no other tokenizes.
+        """
+        short = len(texts) <= _TEXTS and sum(map(len, texts)) <= _SHORT
+        if short and self._tokenizing.acquire(blocking=False):
+            try:
+                return self.predictor.tokenize(texts)
+            finally:
+                self._tokenizing.release()
         loop = asyncio.get_running_loop()
         self._arriving += len(texts)
         try:
             parts = [
                 await loop.run_in_executor(
-                    self._tokenizer, self.predictor.tokenize, texts[start : start + _TEXTS]
+                    self._tokenizer, self._tokenize, texts[start : start + _TEXTS]
                 )
                 for start in range(0, len(texts), _TEXTS)
             ]
         finally:
             self._arriving -= len(texts)
         return joined(parts)
+
+    def _tokenize(self, texts: Sequence[str]) -> Pieces:
+        with self._tokenizing:
+            return self.predictor.tokenize(texts)
 
     def _check_room(self, pieces: int) -> None:
         """Refuse what no waiting makes possible: windows of long texts are many."""

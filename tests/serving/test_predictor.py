@@ -286,6 +286,15 @@ def test_bfloat16_is_close(checkpoint, texts, expected):
     assert 1e-6 < difference < 0.03
 
 
+def test_in_bfloat16_weights_are_rounded_once_and_the_checkpoint_keeps_its_own(checkpoint):
+    short = load(checkpoint.folder, precision="bfloat16")
+    predictor = Predictor(short)
+    kinds = {x.dtype.name for x in jax.tree.leaves(predictor._params)}
+    assert kinds == {"bfloat16", "float32"}
+    assert {x.dtype.name for x in jax.tree.leaves(short.params)} == {"float32"}
+    assert Predictor(checkpoint)._params is checkpoint.params
+
+
 def test_one_text_is_no_list_of_texts(predictor):
     for call in (predictor, predictor.predict, predictor.probabilities):
         with pytest.raises(UserError, match=r"give a list of texts, not one text: predictor\(\["):

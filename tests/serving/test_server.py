@@ -1,5 +1,6 @@
 """What a server sets up for its process; its port and its end are tested with the command."""
 
+import gc
 import io
 import json
 import logging
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from bertjax.serving.server import log_as_json
+from bertjax.serving.server import freeze_garbage, log_as_json
 
 
 @pytest.fixture
@@ -50,3 +51,13 @@ def test_the_handlers_of_others_keep_nothing_back(logger):
         assert memory.buffer == []
     finally:
         other.removeHandler(memory)
+
+
+def test_what_is_there_is_no_garbage():
+    kept = [[] for _ in range(1000)]
+    try:
+        freeze_garbage()
+        assert gc.get_freeze_count() > len(kept)
+        assert not any(found is kept for found in gc.get_objects())
+    finally:
+        gc.unfreeze()

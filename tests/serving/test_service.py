@@ -110,3 +110,23 @@ def test_texts_of_a_request_are_tokenized_in_turns_with_others(server, monkeypat
     seen.clear()
     assert server.post("/predict", {"texts": TEXTS}).json()["predictions"] == expected
     assert seen == [2, 2, 1]
+
+
+def test_short_texts_are_tokenized_at_once_unless_another_thread_tokenizes(
+    start_server, predictor, until, monkeypatch
+):
+    tokenize, threads = Predictor.tokenize, []
+
+    def told(self, texts):
+        threads.append(threading.current_thread().name.split("_")[0])
+        return tokenize(self, texts)
+
+    with start_server(predictor) as server, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(Predictor, "tokenize", told)
+        assert server.post("/predict", {"text": TEXT}).status_code == 200
+        assert server.post("/predict", {"text": TEXT * 200}).status_code == 200
+        with server.service._tokenizing:
+            answer = pool.submit(server.post, "/predict", {"text": TEXT})
+            until(lambda: server.service._arriving == 1)
+        assert answer.result(TIMEOUT).status_code == 200
+        assert threads == [server._thread.name, "tokenizer", "tokenizer"]
