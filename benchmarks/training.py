@@ -65,6 +65,8 @@ def run(config: TrainingConfig) -> None:
             records += _measure(shape, precision, config)
         panels.append(panel(str(shape), records))
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
+    if config.memory != "default":
+        note += f"; memory: {config.memory}"
     draw(
         "training-quick" if config.quick else "training",
         "A training step: shorter is faster",
