@@ -43,8 +43,8 @@ def log_as_json(name: str, level: int) -> None:
 def freeze_garbage() -> None:
     """Have Python's collector of garbage never look again at what is there now.
 
-    That is the libraries and the model; to look through it held up all requests for a tenth of a
-    second, again and again, and took a sixth of the time of the thread that answers.
+    That is the libraries and the model. To look through it again and again took a sixth of the time
+    of the thread that answers, and all requests waited meanwhile.
     """
     gc.collect()
     gc.freeze()
