@@ -66,6 +66,7 @@ def tunables() -> str:
 def prepare_process() -> None:
     """The other settings, to be made before jax and Ray are imported."""
     cache_compilations()
+    hide_false_alarms()
     return_memory_of_compilation()
     hide_lost_processes()
 
@@ -84,6 +85,18 @@ def cache_compilations() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def hide_false_alarms() -> None:
+    """Have XLA print no lines of errors on standard error; what fails raises all the same.
+
+    On some processors it says of each program that it reads from the folder that it may not run on
+    this machine, where it was compiled: it compares features of which some are mere preferences.
+
+    XLA reads this when it is loaded; 0 and 2 stay as the user has them.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX's own default, also inherited
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def hide_lost_processes() -> None:

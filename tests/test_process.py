@@ -198,3 +198,12 @@ def test_other_processors_have_other_folders(monkeypatch):
     monkeypatch.setattr(process, "_processor", lambda: "flags: amx_bf16")
     assert process._cache_folder() != here
     assert process._cache_folder().parent == here.parent
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "3"), ("1", "3"), ("0", "0"), ("2", "2")])
+def test_alarms_of_xla_are_hidden_unless_they_are_asked_for(monkeypatch, given, kept):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", given)
+    process.hide_false_alarms()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == kept

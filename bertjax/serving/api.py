@@ -206,21 +206,25 @@ def _labelled(service: Service, about: dict[str, Any]) -> APIRouter:
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     """What the work gives; it is cancelled when the client leaves."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    answering: Any = asyncio.current_task()
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        has_left = True
+        answering.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ApiError(499, "gone", "the client has left")  # which nobody reads but the log
+        return await work
+    except asyncio.CancelledError:
+        if not has_left or answering.uncancel():  # the server is stopped
+            raise
+        raise ApiError(499, "gone", "the client has left") from None  # nobody reads it but the log
     finally:
-        leaving.cancel()
-        working.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 def _refuse(request: Request, error: ApiError) -> Response:

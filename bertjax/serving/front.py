@@ -111,7 +111,8 @@ class Front:
             if arrived:  # what comes now is that the client has left
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    message = await receive()
             except TimeoutError:
                 raise ApiError(408, "timeout", "the body did not arrive in time", _CLOSE) from None
             arrived = not message.get("more_body", False)

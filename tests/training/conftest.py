@@ -3,7 +3,7 @@
 R rows, T tokens a row, S sequences a row, D width, C classes, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -175,6 +175,33 @@ def loose_promotion() -> Iterator[None]:
     """optax's AdamW raises a float to an int32 power, which strict promotion forbids."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture(scope="session")
+def run_exactly() -> Callable[[Runner, TrainState, Iterable[Batch]], tuple[list[float], Any, Any]]:
+    """(runner, state, batches) -> losses, gradients of the first step, parameters at the end.
+
+    In float64: two ways to the same numbers agree to 1e-12 there, where rounding hides nothing. In
+    float32 they do not to 1e-6, on one processor or another.
+    """
+
+    def wide(x):
+        return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    def run(runner, state, batches):
+        with jax.enable_x64(True):
+            state, losses, gradients = runner.place(jax.tree.map(wide, state)), [], None
+            for batch in batches:
+                batch = {**batch, "weights": batch["weights"].astype(np.float64)}
+                state, metrics = runner.step(state, runner.place_batch(batch))
+                losses.append(float(metrics["loss"]))
+                if gradients is None:
+                    gradients = jax.device_get(runner.collect(state.opt_state.gradients))
+            params = jax.device_get(runner.collect(state.params))
+        assert {x.dtype.name for x in jax.tree.leaves((gradients, params))} == {"float64"}
+        return losses, gradients, params
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -40,20 +40,20 @@ def two_epochs(texts):
 
 
 @pytest.fixture(scope="module")
-def one_device(bert_runner, start, two_epochs):
-    return run(bert_runner("jit", 0.0), start, two_epochs)
+def one_device(bert_runner, start, two_epochs, run_exactly):
+    return run_exactly(bert_runner("jit", 0.0), start, two_epochs)
 
 
 @pytest.mark.parametrize("kind", ["pmap", "mesh"])
 def test_eight_devices_equal_one(
-    kind, bert_runner, start, two_epochs, one_device, largest_difference
+    kind, bert_runner, start, two_epochs, one_device, run_exactly, largest_difference
 ):
     runner = bert_runner(kind, 0.0)
     assert runner.devices == 8
-    losses, gradients, params = run(runner, start, two_epochs)
-    assert losses == pytest.approx(one_device[0], rel=1e-6)
-    assert largest_difference(gradients, one_device[1]) < 1e-6
-    assert largest_difference(params, one_device[2]) < 1e-6
+    losses, gradients, params = run_exactly(runner, start, two_epochs)
+    assert losses == pytest.approx(one_device[0], rel=1e-12)
+    assert largest_difference(gradients, one_device[1]) < 1e-12
+    assert largest_difference(params, one_device[2]) < 1e-12
 
 
 def test_the_steps_above_change_the_parameters(start, one_device, largest_difference):
@@ -61,14 +61,18 @@ def test_the_steps_above_change_the_parameters(start, one_device, largest_differ
 
 
 def test_a_mesh_drops_what_one_device_drops(
-    make_bert, bert_runner, sgd, two_epochs, largest_difference
+    make_bert, bert_runner, sgd, two_epochs, run_exactly, largest_difference
 ):
     state = make_bert(0.1).state(sgd)
-    exact, same = (run(bert_runner(kind, 0.1), state, two_epochs) for kind in ("jit", "mesh"))
-    assert same[0] == pytest.approx(exact[0], rel=1e-6)
-    assert largest_difference(same[1], exact[1]) < 1e-6
-    assert largest_difference(same[2], exact[2]) < 1e-6
-    other = run(bert_runner("jit", 0.1), state.replace(key=jax.random.key(1)), two_epochs[:1])
+    exact, same = (
+        run_exactly(bert_runner(kind, 0.1), state, two_epochs) for kind in ("jit", "mesh")
+    )
+    assert same[0] == pytest.approx(exact[0], rel=1e-12)
+    assert largest_difference(same[1], exact[1]) < 1e-12
+    assert largest_difference(same[2], exact[2]) < 1e-12
+    other = run_exactly(
+        bert_runner("jit", 0.1), state.replace(key=jax.random.key(1)), two_epochs[:1]
+    )
     assert largest_difference(other[1], exact[1]) > 1e-2
 
 
