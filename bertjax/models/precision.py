@@ -8,9 +8,9 @@ everything between products stays float32.
 from functools import partial
 from typing import Any, Literal
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
 
 from bertjax.models.configs import PRECISIONS, Precision
 
@@ -50,10 +50,10 @@ def round_weights(params: Any, precision: Precision) -> Any:
     if resolve_precision(precision) == "float32":
         return params
 
-    def rounded(path: tuple, x: jax.Array) -> jax.Array:
-        return x.astype(jnp.bfloat16) if path[-1] == "w" else x
+    def rounded(_module: str, name: str, x: jax.Array) -> jax.Array:
+        return x.astype(jnp.bfloat16) if name == "w" else x
 
-    return traverse_util.path_aware_map(rounded, params)
+    return hk.data_structures.map(rounded, params)
 
 
 def dense_product(x: jax.Array, w: jax.Array, precision: str) -> jax.Array:
