@@ -15,4 +15,4 @@ def compiler_options() -> dict[str, str]:
 
     JAX takes them for a function that no other jitted one calls. Not for training.
     """
-    return _WINDOWS if jax.default_backend() == "cpu" else {}
+    return dict(_WINDOWS) if jax.default_backend() == "cpu" else {}

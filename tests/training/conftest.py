@@ -177,31 +177,43 @@ def loose_promotion() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def run_exactly() -> Callable[[Runner, TrainState, Iterable[Batch]], tuple[list[float], Any, Any]]:
-    """(runner, state, batches) -> losses, gradients of the first step, parameters at the end.
+Run = Callable[[Runner, TrainState, Iterable[Batch]], tuple[list[float], Any, Any]]
 
-    In float64: two ways to the same numbers agree to 1e-12 there, where rounding hides nothing. In
-    float32 they do not to 1e-6, on one processor or another.
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """(runner, state, batches) -> losses, gradients of the first step, parameters at the end."""
+
+    def run(runner, state, batches):
+        state, losses, gradients = runner.place(state), [], None
+        for batch in batches:
+            state, metrics = runner.step(state, runner.place_batch(batch))
+            losses.append(float(metrics["loss"]))
+            if gradients is None:
+                gradients = jax.device_get(runner.collect(state.opt_state.gradients))
+        return losses, gradients, jax.device_get(runner.collect(state.params))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_exactly(run) -> Run:
+    """The same in float64.
+
+    Two ways to the same numbers agree to 1e-12 there, where rounding hides nothing. In float32 they
+    do not to 1e-6, on one processor or another.
     """
 
     def wide(x):
-        return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        return x.astype(np.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
-    def run(runner, state, batches):
+    def run_wide(runner, state, batches):
         with jax.enable_x64(True):
-            state, losses, gradients = runner.place(jax.tree.map(wide, state)), [], None
-            for batch in batches:
-                batch = {**batch, "weights": batch["weights"].astype(np.float64)}
-                state, metrics = runner.step(state, runner.place_batch(batch))
-                losses.append(float(metrics["loss"]))
-                if gradients is None:
-                    gradients = jax.device_get(runner.collect(state.opt_state.gradients))
-            params = jax.device_get(runner.collect(state.params))
-        assert {x.dtype.name for x in jax.tree.leaves((gradients, params))} == {"float64"}
-        return losses, gradients, params
+            found = run(runner, jax.tree.map(wide, state), [jax.tree.map(wide, b) for b in batches])
+        assert {x.dtype.name for x in jax.tree.leaves(found[1:])} == {"float64"}
+        return found
 
-    return run
+    return run_wide
 
 
 @pytest.fixture(scope="session")

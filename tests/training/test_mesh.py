@@ -26,23 +26,22 @@ def bert(make_bert):
 
 
 @pytest.fixture(scope="module")
-def run(bert, sgd, texts, run_exactly):
-    """A runner -> what an epoch gives."""
+def run_epoch(bert, sgd, texts, run_exactly):
     return lambda runner: run_exactly(runner, bert.state(sgd), texts.batches(0))
 
 
 @pytest.fixture(scope="module")
-def one_device(bert, sgd, run):
-    return run(make_runner("jit", classification_loss(bert.apply), sgd))
+def one_device(bert, sgd, run_epoch):
+    return run_epoch(make_runner("jit", classification_loss(bert.apply), sgd))
 
 
 @pytest.mark.parametrize("shape", [MeshShape(4, 2), MeshShape(1, 8)], ids=str)
 def test_a_split_state_takes_the_steps_of_one_device(
-    shape, bert, sgd, run, one_device, largest_difference
+    shape, bert, sgd, run_epoch, one_device, largest_difference
 ):
     """With dropout, so its masks are the same too."""
     loss = classification_loss(bert.apply)
-    losses, gradients, params = run(make_runner("mesh", loss, sgd, mesh=shape))
+    losses, gradients, params = run_epoch(make_runner("mesh", loss, sgd, mesh=shape))
     assert losses == pytest.approx(one_device[0], rel=1e-12)
     assert largest_difference(gradients, one_device[1]) < 1e-12
     assert largest_difference(params, one_device[2]) < 1e-12

@@ -17,18 +17,6 @@ from bertjax.training.steps import init_state, make_train_step
 KINDS = ("jit", "pmap", "mesh")
 
 
-def run(runner, state, batches):
-    """Losses, gradients of the first step, parameters at the end."""
-    state = runner.place(state)
-    losses, gradients = [], None
-    for batch in batches:
-        state, metrics = runner.step(state, runner.place_batch(batch))
-        losses.append(float(metrics["loss"]))
-        if gradients is None:
-            gradients = jax.device_get(runner.collect(state.opt_state.gradients))
-    return losses, gradients, jax.device_get(runner.collect(state.params))
-
-
 @pytest.fixture(scope="module")
 def start(make_bert, sgd):
     return make_bert().state(sgd)
@@ -102,31 +90,36 @@ def test_a_kernel_runs_on_the_rows_that_each_device_of_a_mesh_has():
     assert float(jnp.abs(ends[0] - state.params).max()) > 1e-3
 
 
-def assert_repeats(runner, state, batches, assert_same_bits):
+@pytest.fixture
+def assert_repeats(run, assert_same_bits):
     """Twice the same, and another seed gives something else."""
-    first, again = (run(runner, state, batches) for _ in range(2))
-    assert_same_bits(again, first)
-    other = run(runner, state.replace(key=jax.random.key(1)), batches[:1])
-    assert other[0][0] != first[0][0]
+
+    def check(runner, state, batches):
+        first, again = (run(runner, state, batches) for _ in range(2))
+        assert_same_bits(again, first)
+        other = run(runner, state.replace(key=jax.random.key(1)), batches[:1])
+        assert other[0][0] != first[0][0]
+
+    return check
 
 
 @pytest.mark.parametrize("kind", ["jit", "mesh"])
 def test_a_seed_gives_a_bert_the_same_bits_each_time(
-    kind, make_bert, bert_runner, sgd, two_epochs, assert_same_bits
+    kind, make_bert, bert_runner, sgd, two_epochs, assert_repeats
 ):
     state = make_bert(0.1).state(sgd)
-    assert_repeats(bert_runner(kind, 0.1), state, two_epochs, assert_same_bits)
+    assert_repeats(bert_runner(kind, 0.1), state, two_epochs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_gives_the_same_bits_each_time(
-    kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
+    kind, bag, bag_runner, sgd, two_epochs, assert_repeats
 ):
-    assert_repeats(bag_runner(kind), bag.state(sgd), two_epochs, assert_same_bits)
+    assert_repeats(bag_runner(kind), bag.state(sgd), two_epochs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_state_that_was_given_stays(kind, bag, bag_runner, sgd, two_epochs):
+def test_the_state_that_was_given_stays(kind, run, bag, bag_runner, sgd, two_epochs):
     state = bag.state(sgd)
     before = jax.device_get((state.params, jax.random.key_data(state.key)))
     run(bag_runner(kind), state, two_epochs[:2])
@@ -169,13 +162,13 @@ def uneven(texts):
 
 
 @pytest.fixture(scope="module")
-def at_once(bag, sgd, without_dropout, uneven):
+def at_once(run, bag, sgd, without_dropout, uneven):
     return run(make_runner("jit", without_dropout, sgd), bag.state(sgd), [uneven])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_accumulation_changes_no_gradient(
-    kind, bag, sgd, without_dropout, uneven, at_once, largest_difference
+    kind, run, bag, sgd, without_dropout, uneven, at_once, largest_difference
 ):
     runner = make_runner(kind, without_dropout, sgd, accumulation=2)
     losses, gradients, _ = run(runner, bag.state(sgd), [uneven])
@@ -196,7 +189,7 @@ def test_each_device_of_pmap_draws_its_own():
     assert -float(runner.collect(state.params)) == pytest.approx(sum(draws) / 8, rel=1e-6)
 
 
-def test_a_mesh_may_have_fewer_devices(bag, bag_runner, sgd, texts, largest_difference):
+def test_a_mesh_may_have_fewer_devices(run, bag, bag_runner, sgd, texts, largest_difference):
     mesh = Mesh(np.array(jax.devices()[4:8]).reshape(4, 1), ("data", "fsdp"))
     runner = mesh_runner(make_train_step(classification_loss(bag.apply), sgd), mesh)
     assert runner.devices == 4
