@@ -1,8 +1,11 @@
 """What the benchmarks of speed share: sides that take turns, medians, ratios, records."""
 
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +17,8 @@ from benchmarks.records import append_record, megabytes, print_table, ratio
 OURS = "bertjax"
 
 Record = dict[str, Any]
+
+LOCK = Path(tempfile.gettempdir(), "bertjax-benchmark.lock")  # of all that are timed one at a time
 
 _QUIET = 0.15  # cores that other programs may keep busy
 
@@ -36,10 +41,12 @@ def measure(
     rounds: int,
     environment: dict[str, str],
     quick: bool,
+    at_once: int = 1,
 ) -> list[Record]:
     """Run every side in a process of its own, all of them `rounds` times, and keep the records.
 
     Args:
+        at_once: processes that prepare at the same time; their children time one after another.
         facts: what every record says, beside who, precision, result and machine.
         settings: what every child gets, beside its precision and its side's own.
     """
@@ -47,16 +54,22 @@ def measure(
     machine = describe_machine()
     name = f"{benchmark}-quick" if quick else benchmark
     turns = [side for turn in range(rounds) for side in (sides if turn % 2 == 0 else sides[::-1])]
-    bar = tqdm(turns, desc=benchmark, unit="run")
-    for side in bar:
-        bar.set_postfix_str(f"{side.name} {side.precision}")
+    if at_once > 1:
+        settings = {**settings, "lock": str(LOCK)}
+
+    def run(side: Side) -> Record:
         own = {"precision": side.precision, **side.settings}
         child = run_child(side.child, {**settings, **own}, environment)
         who = {"benchmark": benchmark, "who": side.name, "precision": side.precision}
         around = {"others_cores": round(child.others_cores, 2), "machine": machine}
-        record = {**who, **facts, "environment": environment, **child.result, **around}
-        append_record(name, record)
-        records.append(record)
+        return {**who, **facts, "environment": environment, **child.result, **around}
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for record in tqdm(pool.map(run, turns), benchmark, len(turns), unit="run"):
+            append_record(name, record)
+            records.append(record)
+    if at_once > 1:  # the others were these
+        return records
     tell_disturbed(records)
     return records
 

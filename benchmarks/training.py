@@ -2,9 +2,13 @@
 
     python -m benchmarks.training [--shapes base-8x128 minilm-32x64] [--memory kept] [--quick]
 
-A BERT text classifier with random weights, on texts that are all of one length, so that nothing but
-the step is compared: forward and backward with dropout 0.1, clipping, AdamW. Each side is a process
-of its own, and the sides take turns.
+A BERT text classifier with random weights, on texts that are all as long as a row, so that nothing
+but the step is compared: forward and backward with dropout 0.1, clipping, AdamW. With `--lengths
+half` texts have any length, half a row on average: bertjax packs them into half as many rows, and
+is also measured with a text a row, as torch is. Each side is a process of its own, and the sides
+take turns.
+
+On a GPU: --shapes base-64x512 --precisions bfloat16 --together 10 --peers torch.compile
 """
 
 import sys
@@ -13,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.charts import draw, panel
+from benchmarks.children.step_texts import make_texts
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, use_cores
 from benchmarks.processes import require, run_child
-from benchmarks.shapes import Shape
+from benchmarks.shapes import SIZES, Shape
 from benchmarks.speed import OURS, Record, Side, by_side, measure, median_of, print_speeds
 
 PLAIN = {"accumulation": 1, "remat": False}
@@ -31,14 +36,21 @@ class TrainingConfig:
     """MODEL-TEXTSxTOKENS; a model of tiny, minilm, base, large."""
     precisions: tuple[str, ...] = ()
     """Of products. None: float32, and bfloat16 (torch: autocast) where the hardware has it."""
+    lengths: Literal["full", "half"] = "full"
+    """Of texts: as long as a row; or of any length, half a row on average, packed and padded."""
     rounds: int = 3
     """Processes a side; the median counts."""
     repeats: int = 5
     """Steps a process, after the first three; the median counts."""
+    together: int = 1
+    """Steps from one wait for the device to the next: one by one a GPU would stand idle between."""
     threads: int = 2
     """Cores that each side may use."""
-    compiled: bool = False
-    """Measure `torch.compile` too."""
+    peers: tuple[Literal["torch", "torch.compile"], ...] = ("torch",)
+    """transformers with torch, as it is or compiled."""
+    at_once: int = 1
+    """Processes that compile at the same time, each with a share of the device's memory; they are
+    timed one at a time."""
     memory: Literal["default", "kept", "huge-pages"] = "default"
     """What glibc does on all sides: as it does; keep what is freed, as `bertjax.keep_memory()` asks
     for; or ask for huge pages."""
@@ -51,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(config: TrainingConfig) -> None:
-    check_counts(config, "rounds", "repeats", "threads")
+    check_counts(config, "rounds", "repeats", "together", "threads", "at_once")
     if config.quick:
         config = replace(config, shapes=("tiny-2x8",), rounds=1, repeats=2)
     shapes = [Shape.parse(name) for name in config.shapes]
@@ -64,7 +76,9 @@ def run(config: TrainingConfig) -> None:
         for precision in precisions:
             records += _measure(shape, precision, config)
         panels.append(panel(str(shape), records))
-    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
+    device = records[0]["device"]
+    machine = f"{cpu_model()}, {config.threads} cores" if device == "cpu" else device
+    note = f"{machine}; medians of {config.rounds} processes each"
     if config.memory != "default":
         note += f"; memory: {config.memory}"
     draw(
@@ -83,26 +97,44 @@ def _precisions() -> tuple[str, ...]:
 
 def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Record]:
     """The records of one shape and precision, after a table of them."""
-    sides = [
-        Side(OURS, precision, "train_bertjax", PLAIN),
-        Side("torch", precision, "train_torch", {"compile": False}),
-    ]
-    if config.compiled:
-        sides.append(Side("torch.compile", precision, "train_torch", {"compile": True}))
+    sides = sides_of(precision, config)
     facts = {
         "shape": str(shape),
+        "lengths": config.lengths,
         "repeats": config.repeats,
+        "together": config.together,
         "threads": config.threads,
         "memory": config.memory,
     }
     environment = HUGE_PAGES if config.memory == "huge-pages" else {}
     settings = {**shape.settings(), **facts}
-    records = measure("training", sides, facts, settings, config.rounds, environment, config.quick)
-    print_speeds(
-        f"A training step, {shape}", records, lambda who: 3 * shape.forward_flops(who == OURS)
-    )
+    plan = sides, facts, settings, config.rounds, environment, config.quick, config.at_once
+    records = measure("training", *plan)
+    lengths = [len(text) for text in make_texts(settings)]
+    tokens = f", {sum(lengths):,} tokens" if config.lengths == "half" else ""
+
+    def flops(who: str) -> float:
+        return 3 * SIZES[shape.model].forward_flops(lengths, first_only=who.startswith(OURS))
+
+    print_speeds(f"A training step, {shape}{tokens}", records, flops)
     print(first_call(records), end="\n\n")
     return records
+
+
+def sides_of(precision: str, config: TrainingConfig) -> list[Side]:
+    """Those that are compared, ours first."""
+    peers = [
+        Side(name, precision, "train_torch", {"compile": name == "torch.compile"})
+        for name in config.peers
+    ]
+    if config.lengths == "full":
+        ours = [Side(OURS, precision, "train_bertjax", PLAIN)]
+    else:
+        ours = [
+            Side(OURS, precision, "train_bertjax", {**PLAIN, "packed": True}),
+            Side(f"{OURS}, padded", precision, "train_bertjax", {**PLAIN, "packed": False}),
+        ]
+    return [*ours, *peers]
 
 
 def first_call(records: Sequence[Record]) -> str:

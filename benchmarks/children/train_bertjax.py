@@ -4,55 +4,63 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 
 from benchmarks.children.matmul import matmul_flops_jax
 from benchmarks.children.result import read_settings, write_result
-from benchmarks.children.timing import time_calls
+from benchmarks.children.step_texts import make_batch
+from benchmarks.children.timing import preparing, time_calls, time_steps, timing
 from benchmarks.memory import peak_resident_bytes
 from bertjax.models.configs import BertConfig
 from bertjax.models.heads import make_model
 from bertjax.process import keep_memory
 from bertjax.training.configs import OptimizerConfig
-from bertjax.training.losses import classification_loss
+from bertjax.training.losses import Batch, classification_loss
 from bertjax.training.optimizer import make_optimizer
-from bertjax.training.parallel import make_runner
-from bertjax.training.steps import init_state
+from bertjax.training.parallel import Runner, make_runner
+from bertjax.training.steps import TrainState, init_state
 
 
 def main() -> None:
     settings = read_settings()
     if settings.get("memory") == "kept":
         keep_memory()
+    lock = settings.get("lock")
+    with preparing(lock):
+        batch = make_batch(settings, BertConfig().num_labels)
+        rows = len(batch["input_ids"])
+        runner, state, batch = _prepare(settings, batch)
+        compiled, stages = compile_step(runner.step, state, batch)
+
+        def step() -> Any:
+            nonlocal state
+            state, metrics = compiled(state, batch)
+            return state, metrics
+
+        first, _ = time_calls(lambda: jax.block_until_ready(step()), 0, warm_up=1)
+    together = settings.get("together", 1)
+    seconds = time_steps(step, jax.block_until_ready, settings["repeats"], together, lock)
+    device = jax.devices()[0]
+    peak_bytes = peak_resident_bytes()
+    if statistics := device.memory_stats():  # None on a processor
+        peak_bytes = statistics["peak_bytes_in_use"]
+    first += stages["trace_s"] + stages["compile_s"]
+    result = {"first_s": first, "call_s": seconds, **stages, "rows": rows}
+    result |= {"peak_bytes": peak_bytes, "device": device.device_kind}
+    with timing(lock):
+        write_result(result | {"matmul_flops": matmul_flops_jax(settings["precision"])})
+
+
+def _prepare(settings: dict[str, Any], batch: Batch) -> tuple[Runner, TrainState, Batch]:
+    """The step, with state and batch where it wants them."""
     config = BertConfig(**settings["sizes"])
-    texts, length = settings["texts"], settings["length"]
     remat = settings["remat"]
     model = make_model(config, "text-classification", settings["precision"], remat=remat)
-    rng = np.random.default_rng(0)
-    batch = {
-        "input_ids": rng.integers(0, config.vocab_size, (texts, length), np.int32),
-        "segment_ids": np.ones((texts, length), np.int32),
-        "labels": rng.integers(0, config.num_labels, (texts, 1), np.int32),
-        "weights": np.ones((texts, 1), np.float32),
-    }
     params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"][:1])
     optimizer = make_optimizer(OptimizerConfig(), steps=1000)
     loss = classification_loss(model.apply)
     runner = make_runner("jit", loss, optimizer, settings["accumulation"], remat=remat)
     state = runner.place(init_state(params, optimizer, seed=0))
-    batch = runner.place_batch(batch)
-    del params
-    compiled, stages = compile_step(runner.step, state, batch)
-
-    def step() -> None:
-        nonlocal state
-        state, metrics = compiled(state, batch)
-        jax.block_until_ready((state, metrics))
-
-    first, seconds = time_calls(step, settings["repeats"])
-    first += stages["trace_s"] + stages["compile_s"]
-    result = {"first_s": first, "call_s": seconds, **stages, "peak_bytes": peak_resident_bytes()}
-    write_result(result | {"matmul_flops": matmul_flops_jax(settings["precision"])})
+    return runner, state, runner.place_batch(batch)
 
 
 def compile_step(jitted: Any, *arguments: Any) -> tuple[Any, dict[str, float]]:

@@ -3,10 +3,13 @@
 A hash of counters costs a few operations an entry and fuses with what surrounds it, where the bits
 of `jax.random` go through memory. It needs no word from another device, so a mask is the same
 however the array is split.
+
+An entry's row and its column, the last axis, are hashed under the key apart, and their sum once
+more without it: most of the work is then done once a row or a column, and not once an entry.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import haiku as hk
 import jax
@@ -47,7 +50,27 @@ def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Args:
         key: one that was split off another: its words are random already, and are used as they are.
     """
-    return hashed(positions(shape), key_words(key))
+    words = key_words(key)
+    *others, last = shape or (1,)
+    # Behind a barrier, or the compiler would hash the row anew for each of its entries.
+    rows = jax.lax.optimization_barrier(hashed_rows(positions((*others, 1)), words))
+    columns = jax.lax.optimization_barrier(hashed_columns(positions((last,)), words))
+    return bits_of(rows, columns).reshape(shape)
+
+
+def hashed_rows(rows: jax.Array, words: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    """What a row, by its number, gives to the bits of its entries, under a key of these words."""
+    return _hashed(rows, words)
+
+
+def hashed_columns(columns: jax.Array, words: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    """What a column gives: with the words in another order, or a square would be symmetric."""
+    return _hashed(columns, words[::-1])
+
+
+def bits_of(row: jax.Array, column: jax.Array) -> jax.Array:
+    """The random bits where a hashed row and a hashed column meet, uint32."""
+    return _mix(row + column)
 
 
 def positions(shape: tuple[int, ...]) -> jax.Array:
@@ -64,13 +87,12 @@ def key_words(key: jax.Array) -> jax.Array:
     return jax.random.key_data(key).reshape(-1)
 
 
-def hashed(positions: jax.Array, words: Iterable[jax.Array]) -> jax.Array:
-    """The random bits of positions under a key of these words, uint32."""
+def _hashed(numbers: jax.Array, words: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    """Other numbers, each for one, uint32."""
     # A round for each word: after one alone, two keys would draw the same bits in another order.
-    bits = positions
     for word in words:
-        bits = _mix(bits ^ word)
-    return bits
+        numbers = _mix(numbers ^ word)
+    return numbers
 
 
 def _mix(x: jax.Array) -> jax.Array:

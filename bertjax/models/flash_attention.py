@@ -61,7 +61,7 @@ def flash_attend(
     masks = Masks(
         query_segments=segments[:, None, :],
         key_segments=segments[:, :, None],
-        starts=positions((rows, heads, 1, 1)) * np.uint32(tokens**2 % 2**32),
+        starts=positions((rows, heads, 1, 1)) * np.uint32(tokens),
         words=jnp.broadcast_to(words, (rows, 1, len(words))),
     )
     attended: jax.Array = _attend(settings, Heads(*map(tokens_last, (query, key, value))), masks)

@@ -21,7 +21,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton as pltriton
 
-from bertjax.models.dropout import hashed, kept, scale
+from bertjax.models.dropout import bits_of, hashed_columns, hashed_rows, kept, scale
 from bertjax.models.segments import sees
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # below every score but that of a hidden key, -inf
@@ -56,7 +56,7 @@ class Masks(NamedTuple):
 
     query_segments: jax.Array  # int32 [B, 1, T]
     key_segments: jax.Array  # int32 [B, T, 1]: the same as a column
-    starts: jax.Array  # uint32 [B, N, 1, 1]: where in dropout's positions a head begins
+    starts: jax.Array  # uint32 [B, N, 1, 1]: the first of a head's rows, as dropout counts them
     words: jax.Array  # uint32 [B, 1, W]: of dropout's key, the same in each row
 
 
@@ -106,7 +106,7 @@ def _run(kernel: Callable, settings: Settings, inputs: tuple, outputs: tuple) ->
 
 def _compiler_params(settings: Settings):
     if settings.backend == "gpu":
-        return pltriton.CompilerParams(num_warps=4, num_stages=2)
+        return pltriton.CompilerParams(num_warps=4, num_stages=3)
     if settings.backend == "tpu":
         return pltpu.CompilerParams(dimension_semantics=("parallel",) * 3)
     return None
@@ -236,12 +236,12 @@ def _kept(settings: Settings, masks: Masks, keys: _Keys, queries: _Queries) -> j
 
     bool [C, C].
     """
-    tile = (settings.side, settings.side)
-    key = keys.number * settings.side + jax.lax.broadcasted_iota(jnp.int32, tile, 0)
-    query = queries.number * settings.side + jax.lax.broadcasted_iota(jnp.int32, tile, 1)
-    positions = masks.starts[...] + (query * settings.tokens + key).astype(jnp.uint32)
-    words = [masks.words[:, i : i + 1] for i in range(masks.words.shape[1])]
-    return kept(hashed(positions, words), settings.dropout_rate)
+    side, words = settings.side, [masks.words[:, i : i + 1] for i in range(masks.words.shape[1])]
+    query = queries.number * side + jax.lax.broadcasted_iota(jnp.int32, (1, side), 1)
+    key = keys.number * side + jax.lax.broadcasted_iota(jnp.int32, (side, 1), 0)
+    rows = hashed_rows(masks.starts[...] + query.astype(jnp.uint32), words)
+    columns = hashed_columns(key.astype(jnp.uint32), words)
+    return kept(bits_of(rows, columns), settings.dropout_rate)
 
 
 def _product(a: jax.Array, a_axis: int, b: jax.Array, b_axis: int) -> jax.Array:

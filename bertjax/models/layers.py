@@ -23,7 +23,7 @@ class Dense(hk.Module):
         w = hk.get_parameter("w", [width, self.size], x.dtype, init=self.init)
         b = hk.get_parameter("b", [self.size], x.dtype, init=jnp.zeros)
         rows = x.reshape(-1, width)  # [n, D]
-        y = dense_product(rows, w, self.precision) + b
+        y = dense_product(rows, w, b, self.precision)
         return y.reshape(*x.shape[:-1], self.size)  # [..., F]
 
 

@@ -56,11 +56,11 @@ def round_weights(params: Any, precision: Precision) -> Any:
     return hk.data_structures.map(rounded, params)
 
 
-def dense_product(x: jax.Array, w: jax.Array, precision: str) -> jax.Array:
-    """x w [n, f] float32 from x [n, d] and w [d, f], both float32."""
+def dense_product(x: jax.Array, w: jax.Array, b: jax.Array, precision: str) -> jax.Array:
+    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], all float32."""
     if precision == "bfloat16":
-        return _dense_short(False, x, w)
-    return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST)
+        return _add_bias(_dense_short(False, x, w), b)
+    return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST) + b
 
 
 def tied_product(x: jax.Array, table: jax.Array, precision: str) -> jax.Array:
@@ -103,6 +103,23 @@ def _dense_backward(tied, saved, g):
 
 
 _dense_short.defvjp(_dense_forward, _dense_backward)
+
+
+@jax.custom_vjp
+def _add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
+    return y + b
+
+
+def _add_bias_backward(_, g):
+    """The bias takes the gradient in bfloat16, as the product does.
+
+    The barrier has it written so, once: otherwise it is written in float32 too, in a second pass.
+    """
+    g = jax.lax.optimization_barrier(g.astype(jnp.bfloat16)).astype(jnp.float32)
+    return g, g.sum(axis=0)
+
+
+_add_bias.defvjp(lambda y, b: (y + b, None), _add_bias_backward)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -89,6 +89,31 @@ def test_rows_heads_queries_and_keys_are_independent(axis):
     assert deviations(draws.mean(axis) * np.sqrt(draws.shape[axis])) < SIGMAS
 
 
+@pytest.mark.parametrize("lag", [1, 2, 17, 512])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_corners_of_rectangles_are_independent(lag, seed):
+    """An entry's bits come from its row and its column: two of each meet in four entries."""
+    draws = signs(split_key(seed), (1024, 1024))
+    for rows, columns in ((lag, 0), (0, lag), (lag, lag)):
+        moved = np.roll(draws, (rows, columns), (0, 1))
+        assert deviations(draws * moved) < SIGMAS
+    beside, below = np.roll(draws, lag, 1), np.roll(draws, lag, 0)
+    assert deviations(draws * beside * below * np.roll(beside, lag, 0)) < SIGMAS
+
+
+def test_a_square_is_not_its_own_mirror_image():
+    draws = signs(split_key(3), (1024, 1024))
+    above = np.triu_indices(1024, 1)
+    assert deviations(draws[above] * draws.T[above]) < SIGMAS
+
+
+def test_no_two_rows_or_columns_are_alike():
+    bits = np.asarray(random_bits(split_key(4), (4096, 3072)))
+    for axis in (0, 1):
+        first = np.take(bits, [0, 1], axis=1 - axis)
+        assert np.unique(first, axis=axis).shape[axis] == bits.shape[axis]
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -73,18 +73,22 @@ def test_which_accelerators_multiply_bfloat16(device, native):
 
 
 def test_float32_product_is_exact_to_float32():
-    x, w = normal(0, 33, 65), normal(1, 65, 17)
-    expected = np.asarray(x, np.float64) @ np.asarray(w, np.float64)
-    assert relative(dense_product(x, w, "float32"), expected) < 1e-6
+    x, w, b = normal(0, 33, 65), normal(1, 65, 17), normal(2, 17)
+    expected = np.asarray(x, np.float64) @ np.asarray(w, np.float64) + np.asarray(b)
+    assert relative(dense_product(x, w, b, "float32"), expected) < 1e-6
 
 
-def values_and_gradients(product, a, b, g):
-    """Of a product with operands that bfloat16 holds exactly: only accumulating could lose."""
-    exact = [jnp.asarray(shortened(x), jnp.float32) for x in (a, b, g)]
+def values_and_gradients(product, *operands):
+    """Of a product with operands that bfloat16 holds exactly: only accumulating could lose.
+
+    The last is the slope of the value.
+    """
+    exact = [jnp.asarray(shortened(x), jnp.float32) for x in operands]
 
     @jax.jit
-    def compute(a, b, g):
-        y, backward = jax.vjp(product, a, b)
+    def compute(*exact):
+        *operands, g = exact
+        y, backward = jax.vjp(product, *operands)
         return y, *backward(g)
 
     return compute(*exact), [np.asarray(x, np.float64) for x in exact]
@@ -101,13 +105,14 @@ def assert_float32_near(found, expected) -> None:
 @pytest.mark.parametrize("f", [1, 2, 3, 45])
 @pytest.mark.parametrize("d", [1, 24])
 def test_short_product_shortens_operands_only_in_value_and_gradient(n, d, f):
-    found, (x, w, g) = values_and_gradients(
-        lambda x, w: dense_product(x, w, "bfloat16"),
+    found, (x, w, b, g) = values_and_gradients(
+        lambda x, w, b: dense_product(x, w, b, "bfloat16"),
         normal(0, n, d),
         normal(1, d, f),
+        normal(3, f),
         normal(2, n, f),
     )
-    assert_float32_near(found, (x @ w, g @ w.T, x.T @ g))
+    assert_float32_near(found, (x @ w + b, g @ w.T, x.T @ g, g.sum(axis=0)))
 
 
 @pytest.mark.parametrize(("n", "d", "v"), [(1, 4, 3), (3, 24, 45), (45, 8, 2), (64, 32, 301)])
@@ -130,7 +135,7 @@ def test_float32_product_with_a_table_is_exact_to_float32():
 def test_short_product_is_within_bfloat16_of_the_whole_one():
     x, w = normal(0, 64, 384), normal(1, 384, 96)
     exact = np.asarray(x, np.float64) @ np.asarray(w, np.float64)
-    error = relative(dense_product(x, w, "bfloat16"), exact)
+    error = relative(dense_product(x, w, jnp.zeros(96), "bfloat16"), exact)
     assert 1e-4 < error < 4e-3  # two roundings of at most 2^-8 / 2 each, and it is not float32
 
 
@@ -232,12 +237,25 @@ def test_every_product_of_a_step_takes_the_fast_path(tiny, build, task):
     assert slow == []
 
 
+def test_the_gradient_that_bias_and_product_share_is_written_once_in_bfloat16():
+    """Of gelu's derivative, say, which XLA else writes in float32 and then reads to shorten it."""
+
+    def loss(w, b, x):
+        return jnp.sin(dense_product(x, w, b, "bfloat16")).sum()
+
+    step = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    text = step.lower(normal(0, 32, 48), normal(1, 48), normal(2, 64, 32)).compile().as_text()
+    derivatives = [part for part in text.split("\n\n") if " cosine(" in part]
+    assert len(derivatives) == 1
+    assert re.search(r"ROOT \S+ = bf16\[64,48\]", derivatives[0])
+
+
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_an_accelerator_gets_the_weight_gradient_as_one_product(platform):
     """The detour through three dimensions is for CPUs alone."""
 
     def loss(w, x):
-        return dense_product(x, w, "bfloat16").sum()
+        return dense_product(x, w, jnp.zeros(16), "bfloat16").sum()
 
     traced = jax.jit(jax.grad(loss)).trace(normal(0, 8, 16), normal(1, 24, 8))
     text = traced.lower(lowering_platforms=(platform,)).as_text()
