@@ -1,4 +1,4 @@
-"""These tests fail, and are not skipped, where no accelerator is found: they are asked for alone."""
+"""Where no accelerator is found these tests fail, and are not skipped: they are asked for alone."""
 
 import jax
 import pytest
