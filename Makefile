@@ -10,7 +10,7 @@ help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make cluster the tests that start Ray"
-	@echo "make browser the tests of the served page, in a Chromium that is installed"
+	@echo "make browser the tests of the served page and of reports, in a Chromium that is installed"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
@@ -34,7 +34,7 @@ cluster: .venv/installed
 		--numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 browser: .venv/installed
-	$(BIN)/python -m pytest tests/serving/browser -o addopts="--import-mode=importlib --strict-markers -q"
+	$(BIN)/python -m pytest tests/serving/browser tests/evaluation/browser -o addopts="--import-mode=importlib --strict-markers -q"
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
