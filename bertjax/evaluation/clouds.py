@@ -12,6 +12,7 @@ from bertjax.evaluation.figures import CLOUD_SIZE, Cloud, Word, color_of
 
 # matplotlib brings it: it has letters of more scripts than the font of wordcloud.
 _FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+_WORDS = 45
 
 
 def make_cloud(
@@ -36,7 +37,9 @@ def make_cloud(
         max_font_size=52,
         min_font_size=10,
         relative_scaling=0.5,
-        margin=3,
+        margin=6,
+        max_words=_WORDS,
+        scale=2,  # of its picture: for a PNG that is sharp
         random_state=0,
     ).generate_from_frequencies(drawable)
     placed = tuple(_place(entry, drawable) for entry in layout.layout_)

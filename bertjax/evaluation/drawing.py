@@ -37,7 +37,7 @@ def write_png(figure: Figure, folder: Path) -> Path:
         case Histogram():
             _draw_histogram(axes, figure)
         case Cloud():
-            axes.imshow(figure.layout.to_array(), interpolation="bilinear")
+            axes.imshow(figure.layout.to_array())
             axes.axis("off")
         case Scatter():
             _draw_scatter(axes, figure)
@@ -86,8 +86,7 @@ def _draw_scatter(axes: "Axes", figure: Scatter) -> None:
             color=color_of(number),
             label=_plain(textwrap.shorten(name or "?", _NAME)) if number < len(LIGHT) else None,
         )
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.axis("off")
     if len(figure.classes) > 1:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
 

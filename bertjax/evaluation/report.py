@@ -84,6 +84,7 @@ def _template() -> "Template":
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cell"] = _cell
+    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["kind"] = lambda figure: type(figure).__name__.lower()
     environment.filters["number"] = lambda value: f"{value:,}"
     environment.tests["numeric"] = lambda value: isinstance(value, int | float)

@@ -10,6 +10,7 @@ import numpy as np
 from bertjax.checkpoints.folder import Checkpoint
 from bertjax.data import exploration as explored
 from bertjax.data.duplicates import SIMILARITY, exact_groups, near_groups
+from bertjax.data.labels import classes_of
 from bertjax.data.scripts import script_counts
 from bertjax.data.sources import check_columns, fingerprint, read_frame, text_of
 from bertjax.data.splits import split_rows
@@ -152,7 +153,8 @@ def _leakage(
             return {"skipped": "without labels there is no split; --against names another table"}
         labelled = [row for row, label in enumerate(rows.labels) if label]
         try:
-            parts = split_rows([rows.labels[i] for i in labelled], config.test_size, config.seed)
+            classes_of(named := [rows.labels[i] for i in labelled])
+            parts = split_rows(named, config.test_size, config.seed)
         except UserError as error:
             return {"skipped": f"finetune could not split this table: {error}"}
         train, test = ([labelled[i] for i in part.tolist()] for part in parts)
@@ -209,7 +211,8 @@ def _project(
         return "UMAP", np.asarray(model.fit_transform(embeddings)), None
     from sklearn.decomposition import PCA
 
-    model = PCA(n_components=2, svd_solver="full")
+    # Of a few hundred dimensions: the eigenvectors are there in a hundredth of the time of an SVD.
+    model = PCA(n_components=2, svd_solver="covariance_eigh")
     with np.errstate(invalid="ignore"):  # 0 / 0 where all texts are equal
         places = model.fit_transform(embeddings.astype(np.float64))
     shares = np.nan_to_num(model.explained_variance_ratio_)

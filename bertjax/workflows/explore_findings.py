@@ -26,8 +26,9 @@ def find(facts: Facts) -> tuple[Finding, ...]:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """The count with its noun: 1 row, 2 rows."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    """The count with its noun: no rows, 1 row, 2 rows."""
+    number = f"{count:,}" if count else "no"
+    return f"{number} {one if count == 1 else many or one + 's'}"
 
 
 def surplus(groups: Sequence[Sequence[int]]) -> int:

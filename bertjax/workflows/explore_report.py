@@ -13,7 +13,7 @@ from bertjax.workflows.explore_findings import find, plural, surplus
 _SHOWN = 20  # groups in a table
 _BARS = 30  # classes and scripts in a picture
 _PICTURED = len(LIGHT)  # classes that have a colour, and pictures of their words
-_WORDS = 12  # in bars
+_WORDS = 10  # in bars
 _LETTERS = 220  # of a text in a table or at a point
 _NAME = 40  # of a class in a title
 
@@ -160,8 +160,8 @@ def _lengths(facts: Facts) -> Section:
         if limit is not None:
             checkpoint = facts["settings"]["checkpoint"]
             sentences.append(
-                f"{checkpoint} reads {limit:,} tokens, [CLS] and [SEP] included; longer: "
-                f"{plural(found['over_limit'], 'text')}."
+                f"The checkpoint {checkpoint} reads {limit:,} tokens, [CLS] and [SEP] included; "
+                f"longer: {plural(found['over_limit'], 'text')}."
             )
     header = ("unit", "least", "median", "mean", "95 %", "99 %", "most")
     table = Table("Lengths of texts", header, tuple(rows))
@@ -187,7 +187,7 @@ def _duplicates(facts: Facts, rows: Rows) -> Section:
     sentences = (
         f"{plural(len(found['exact']), 'text')} more than once, apart from case, punctuation and "
         f"spaces; {plural(len(found['near']), 'group')} of texts that share at least "
-        f"{found['similarity']:.0%} of their five-letter runs. {_at_most(found.values())}",
+        f"{found['similarity']:.0%} of their runs of five letters. {_at_most(found.values())}",
     )
     return Section("duplicates", "Duplicates", sentences, (), tuple(tables))
 
@@ -213,7 +213,7 @@ def _leakage(facts: Facts, rows: Rows) -> Section:
     found = facts["leakage"]
     title = "Leakage from train to test"
     if "skipped" in found:
-        return Section("leakage", title, (f"Not looked for: {found['skipped']}.",))
+        return Section("leakage", title, (f"Not looked for: {found['skipped']}",))
     tables = []
     for kind, caption in {"exact": "The same text", "near": "Nearly the same text"}.items():
         if found[kind]:
@@ -227,8 +227,9 @@ def _leakage(facts: Facts, rows: Rows) -> Section:
         f"{found['train_rows']:,} rows to train on, {found['test_rows']:,} to test, "
         f"{found['test']}.",
         f"{plural(len(found['exact']), 'test row')} with a text that is trained on, and "
-        f"{plural(len(found['near']), 'more', 'more')} with nearly such a one: a score on them is "
-        f"too good. {_at_most([found['exact'], found['near']])}",
+        f"{plural(len(found['near']), 'more', 'more')} with nearly such a one. "
+        + ("A score on them is too good. " if found["exact"] or found["near"] else "")
+        + _at_most([found["exact"], found["near"]]),
     )
     return Section("leakage", title, sentences, (), tuple(tables))
 
@@ -243,8 +244,8 @@ def _scripts(facts: Facts) -> Section:
 def _missing(facts: Facts) -> Section:
     columns = facts["missing"]["columns"]
     rows = facts["data"]["rows"]
-    lines = tuple((name, count, f"{count / rows:.1%}") for name, count in columns.items())
-    table = Table("Cells without a value", ("Column", "Empty", "Share"), lines)
+    lines = tuple((name, count, 100 * count / rows) for name, count in columns.items())
+    table = Table("Cells without a value", ("Column", "Empty", "Share in %"), lines)
     return Section("missing", "Missing values", (), (), (table,))
 
 

@@ -74,7 +74,7 @@ def test_tables_have_headers_and_numbers_are_written_for_people():
 def test_bars_are_as_long_as_their_values():
     page = render(report(BARS))
     assert re.findall(r'style="width: ([\d.]+)%', page) == ["100.00", "33.33"]
-    assert "75.0 %" in page
+    assert "75.0%" in page
     assert BARS.alt == f"Rows: {HOSTILE} 30, b 10"
 
 

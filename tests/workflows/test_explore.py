@@ -35,7 +35,13 @@ def config(table_file: Path, tiny_folder: Path, tmp_path: Path) -> ExploreConfig
 
 
 @pytest.fixture
-def quick(config: ExploreConfig) -> ExploreConfig:
+def undrawn(monkeypatch) -> None:
+    """Figures are composed, but not drawn as PNG."""
+    monkeypatch.setattr("bertjax.workflows.explore.write_png", lambda figure, folder: None)
+
+
+@pytest.fixture
+def quick(config: ExploreConfig, undrawn) -> ExploreConfig:
     """Without a model."""
     return replace(config, checkpoint="none")
 
@@ -85,7 +91,7 @@ def test_the_folder_holds_a_page_and_a_picture_of_each_figure(config):
     assert page.count("<circle") == 61  # a ring marks the one that is read
 
 
-def test_near_points_of_the_map_mean_something_similar(config):
+def test_near_points_of_the_map_mean_something_similar(config, undrawn):
     facts = explore(config)
     found = facts["map"]
     assert found["method"] == "PCA"
@@ -98,13 +104,13 @@ def test_near_points_of_the_map_mean_something_similar(config):
     assert between > within
 
 
-def test_of_many_texts_some_are_drawn_for_the_map(config):
+def test_of_many_texts_some_are_drawn_for_the_map(config, undrawn):
     found = explore(replace(config, limit=10))["map"]
     assert len(found["rows"]) == len(set(found["rows"])) == 10
     assert found["rows"] == explore(replace(config, limit=10, overwrite=True))["map"]["rows"]
 
 
-def test_umap_makes_the_map_where_it_is_installed(config, monkeypatch):
+def test_umap_makes_the_map_where_it_is_installed(config, undrawn, monkeypatch):
     class UMAP:
         def __init__(self, **settings):
             assert settings["random_state"] == 0
@@ -116,8 +122,13 @@ def test_umap_makes_the_map_where_it_is_installed(config, monkeypatch):
     assert explore(replace(config, map="umap"))["map"]["method"] == "UMAP"
 
 
-def test_a_trained_run_is_a_checkpoint_too(config, run_folder):
-    facts = explore(replace(config, checkpoint=str(run_folder)))
+def test_a_checkpoint_with_a_trained_head_will_do(
+    config, undrawn, write_model, packaged_folder, tmp_path_factory
+):
+    fields = {"num_hidden_layers": 1, "id2label": ("a", "b")}
+    folder = tmp_path_factory.mktemp("classifier") / "model"
+    write_model(folder, "text-classification", packaged_folder, **fields)
+    facts = explore(replace(config, checkpoint=str(folder)))
     assert len(facts["map"]["x"]) == 60
 
 
@@ -146,7 +157,8 @@ def test_duplicates_conflicts_and_leaks_are_found(quick, tmp_path):
     assert "1 text with more than one label." in page
 
 
-def test_hostile_texts_and_letters_of_all_kinds(quick, tmp_path):
+def test_hostile_texts_and_letters_of_all_kinds(config, tmp_path):
+    quick = replace(config, checkpoint="none")
     script = "<script>alert(1)</script>"
     texts = [
         script,
@@ -187,14 +199,14 @@ def test_an_odd_table_is_explored_and_told_of(name, quick, tmp_path):
     assert expected in (quick.out / "report.html").read_text(encoding="utf-8")
 
 
-def test_few_texts_make_no_map(config, tmp_path):
+def test_few_texts_make_no_map(config, undrawn, tmp_path):
     data = write(tmp_path / "table.jsonl", [("a cat", "x"), ("", "y")])
     facts = explore(replace(config, data=data, text=("text",), label="label"))
     assert facts["map"] == {"skipped": "a map needs 3 texts"}
     assert facts["lengths"]["tokens"]["min"] == 2  # [CLS] and [SEP]
 
 
-def test_equal_texts_make_a_map_of_one_place(config, tmp_path):
+def test_equal_texts_make_a_map_of_one_place(config, undrawn, tmp_path):
     data = write(tmp_path / "table.jsonl", [("a cat", "x")] * 5)
     facts = explore(replace(config, data=data, text=("text",), label="label"))
     assert np.allclose(facts["map"]["x"], facts["map"]["x"][0])
@@ -212,7 +224,10 @@ REFUSED = {
     "label column": (["--label", "tags"], "has no column 'tags'"),
     "test size": (["--test-size", "1"], "--test-size is 1.0, but must lie between 0 and 1"),
     "limit": (["--limit", "1"], "--limit is 1, but must be at least 3"),
-    "checkpoint": (["--checkpoint", "no/such/checkpoint"], "was not found"),
+    "checkpoint": (
+        ["--checkpoint", "no/such/checkpoint"],
+        "there is no folder 'no/such/checkpoint'",
+    ),
     "against": (["--against", "no/such.csv"], "there is no file"),
 }
 
