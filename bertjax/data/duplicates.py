@@ -9,6 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 from zlib import crc32
 
 Groups = list[list[int]]
@@ -53,7 +54,8 @@ def near_groups(texts: Sequence[str], similarity: float = SIMILARITY) -> Groups:
     group_of = [[i] for i in range(len(distinct))]
     for i, sketch in enumerate(sketches):
         own = None
-        for other in sorted(index.query(sketch)):
+        candidates: list[Any] = index.query(sketch)
+        for other in sorted(candidates):
             if group_of[other] is group_of[i]:
                 continue
             own = own or _shingles(distinct[i])

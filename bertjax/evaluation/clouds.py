@@ -12,7 +12,7 @@ from bertjax.evaluation.figures import CLOUD_SIZE, Cloud, Word, color_of
 
 # matplotlib brings it: it has letters of more scripts than the font of wordcloud.
 _FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
-_WORDS = 45
+_WORDS, _FEW = 45, 15
 
 
 def make_cloud(
@@ -27,6 +27,8 @@ def make_cloud(
     if not drawable:
         return None
     width, height = CLOUD_SIZE
+    if len(drawable) < _FEW:
+        height //= 2  # or they would be lost in it
     layout = WordCloud(
         font_path=str(_FONT),
         width=width,
@@ -36,7 +38,6 @@ def make_cloud(
         prefer_horizontal=1.0,  # a word that stands upright is not read
         max_font_size=52,
         min_font_size=10,
-        relative_scaling=0.5,
         margin=6,
         max_words=_WORDS,
         scale=2,  # of its picture: for a PNG that is sharp

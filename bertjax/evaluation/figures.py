@@ -16,7 +16,7 @@ LIGHT = ("#1f5fa8", "#b3500a", "#27724a", "#8a3fa0", "#a8323e", "#0b6f79", "#755
 DARK = ("#7fb2ee", "#f0a060", "#74c995", "#cf9be0", "#f08a92", "#5fc9d3", "#d9bc6a", "#f29ac4")
 OTHER = ("#5f6368", "#a5a29b")
 
-CLOUD_SIZE = (440, 240)  # points, as wide and as high as it is laid out
+CLOUD_SIZE = (440, 280)  # points, as wide and as high as it is laid out
 
 
 @dataclass(frozen=True)

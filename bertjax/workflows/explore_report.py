@@ -10,7 +10,7 @@ from bertjax.evaluation.report import Fact, Report, Section, Table
 from bertjax.workflows.explore_facts import Facts, Rows
 from bertjax.workflows.explore_findings import find, plural, surplus
 
-_SHOWN = 20  # groups in a table
+_SHOWN = 10  # groups in a table
 _BARS = 30  # classes and scripts in a picture
 _PICTURED = len(LIGHT)  # classes that have a colour, and pictures of their words
 _WORDS = 10  # in bars
@@ -78,7 +78,7 @@ def _map(facts: Facts, rows: Rows) -> Section | None:
     found = facts["map"]
     if "skipped" in found:
         return None
-    names = list(facts["classes"] or ())
+    names: list[str] = list(facts["classes"] or ())
     rest = len(names) - _PICTURED
     shown = names[:_PICTURED]
     number_of = {name: i for i, name in enumerate(shown)}
@@ -163,7 +163,7 @@ def _lengths(facts: Facts) -> Section:
                 f"The checkpoint {checkpoint} reads {limit:,} tokens, [CLS] and [SEP] included; "
                 f"longer: {plural(found['over_limit'], 'text')}."
             )
-    header = ("unit", "least", "median", "mean", "95 %", "99 %", "most")
+    header = ("unit", "least", "median", "mean", "95%", "99%", "most")
     table = Table("Lengths of texts", header, tuple(rows))
     return Section("lengths", "Lengths", tuple(sentences), tuple(figures), (table,))
 
@@ -179,10 +179,10 @@ def _duplicates(facts: Facts, rows: Rows) -> Section:
         tables.append(Table("The same text", ("Rows", "Times", "Text"), tuple(lines)))
     if found["near"]:
         lines = [
-            (_rows(group), *map(_short, _two_texts(rows.texts, group)))
+            (_rows(group), "\n".join(map(_short, _two_texts(rows.texts, group))))
             for group in sorted(found["near"], key=len, reverse=True)[:_SHOWN]
         ]
-        header = ("Rows", "Text", "Nearly the same")
+        header = ("Rows", "Two of the texts")
         tables.append(Table("Nearly the same text", header, tuple(lines)))
     sentences = (
         f"{plural(len(found['exact']), 'text')} more than once, apart from case, punctuation and "
