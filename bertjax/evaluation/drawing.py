@@ -54,7 +54,7 @@ def _draw_bars(axes: "Axes", figure: Bars) -> None:
     colors = figure.colors or (0,) * len(values)
     places = range(len(values))
     axes.barh(places, values, color=[color_of(number) for number in colors], height=0.7)
-    axes.set_yticks(places, [_plain(textwrap.shorten(n or "?", _NAME)) for n, _ in figure.items])
+    axes.set_yticks(places, [_name(name) for name, _ in figure.items])
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.spines[["bottom"]].set_visible(False)
@@ -84,11 +84,17 @@ def _draw_scatter(axes: "Axes", figure: Scatter) -> None:
             alpha=0.7,
             linewidths=0,
             color=color_of(number),
-            label=_plain(textwrap.shorten(name or "?", _NAME)) if number < len(LIGHT) else None,
+            label=_name(name),
         )
     axes.axis("off")
     if len(figure.classes) > 1:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
+
+
+def _name(text: str) -> str:
+    """A name of a class or a word, shortened to stand beside what it names."""
+    text = " ".join(text.split()) or "(no name)"
+    return _plain(text if len(text) <= _NAME else f"{text[: _NAME - 1]}…")
 
 
 def _plain(text: str) -> str:
