@@ -4,13 +4,14 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster browser lint parity bench wheel clean
+.PHONY: help demo test cluster browser accelerator lint parity bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make cluster the tests that start Ray"
 	@echo "make browser the tests of the served page and of reports, in a Chromium that is installed"
+	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
@@ -35,6 +36,10 @@ cluster: .venv/installed
 
 browser: .venv/installed
 	$(BIN)/python -m pytest tests/serving/browser tests/evaluation/browser -o addopts="--import-mode=importlib --strict-markers -q"
+
+# In an environment of the user's, whose jax knows the device: make accelerator PYTHON=python3
+accelerator:
+	BERTJAX_TEST_PLATFORM= $(PYTHON) -m pytest tests/accelerator -o addopts="--import-mode=importlib -q"
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
-os.environ["JAX_PLATFORMS"] = "cpu"
+# Empty: whatever there is, which `make accelerator` asks for.
+os.environ["JAX_PLATFORMS"] = os.environ.get("BERTJAX_TEST_PLATFORM", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
 # the first one, which started the others, ends. A cache of bounded size is one that JAX locks.

@@ -30,7 +30,6 @@ from bertjax.data.shards import (
     windows_in_order,
 )
 from bertjax.errors import UserError
-from bertjax.evaluation.scores import classification_scores
 from bertjax.process import return_memory_of_compilation
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
@@ -47,7 +46,7 @@ from bertjax.workflows.recipe import (
     stopped_message,
     train,
 )
-from bertjax.workflows.scoring import Score, evaluation_scores, make_score
+from bertjax.workflows.scoring import Score, evaluation_scores, make_score, with_scores
 
 
 class Outcome(NamedTuple):
@@ -242,9 +241,11 @@ def _finish(
     if lost and result.best is None:
         line = f"{result.message}; nothing was written, since no state was good"
         return Outcome({}, run.training, line, False)
-    if score and job.test:
-        scores = classification_scores(*score(result.params, job.test), trained.labels)
-        run = replace(run, scores=scores)
+    if score:
+        validation, test = (
+            score(result.params, part) if part else None for part in (job.validation, job.test)
+        )
+        run = with_scores(run, trained.labels, validation, test)
     with tempfile.TemporaryDirectory() as folder:
         if mate.first:
             write_checkpoint(replace(trained, run=run), Path(folder))

@@ -9,6 +9,7 @@ TABLE_WIDTH = 100  # columns of a terminal
 _LABEL_WIDTH = 40
 _CONFUSIONS = 10  # shown where the whole matrix is too wide
 _NAMES = ("precision", "recall", "f1")
+_CALIBRATION = ("log_loss", "expected_calibration_error")
 
 
 def classification_scores(
@@ -58,7 +59,10 @@ def classification_scores(
 
 
 def scores_table(scores: dict[str, Any]) -> str:
-    """`classification_scores` as aligned text of at most 100 columns, to be printed."""
+    """`classification_scores` as aligned text of at most 100 columns, to be printed.
+
+    With a line on their `calibration`, if they have that.
+    """
     names = [_fold(label) for label in scores["labels"]]
     width = max(map(len, ("weighted average", *names)))
     support = scores["support"]
@@ -70,6 +74,8 @@ def scores_table(scores: dict[str, Any]) -> str:
     for average in ("macro", "weighted"):
         row = {key: scores[f"{average}_{key}"] for key in _NAMES}
         lines.append(_score_line(f"{average} average", width, row, support))
+    if "calibration" in scores:
+        lines += ["", _calibration_line(scores["calibration"])]
     return "\n".join([*lines, "", *_matrix_lines(scores["confusion_matrix"], names)])
 
 
@@ -93,6 +99,15 @@ def _score_line(name: str, width: int, row: dict[str, float], support: int) -> s
         f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}"
         f"  {support:7d}"
     )
+
+
+def _calibration_line(calibration: dict[str, float]) -> str:
+    loss, error = (calibration[name] for name in _CALIBRATION)
+    line = f"log loss {loss:.3f}, expected calibration error {error:.3f}"
+    if calibration["temperature"] == 1.0:
+        return line
+    loss, error = (calibration[f"uncalibrated_{name}"] for name in _CALIBRATION)
+    return f"{line} (without temperature {calibration['temperature']:.2f}: {loss:.3f}, {error:.3f})"
 
 
 def _matrix_lines(matrix: list[list[int]], names: list[str]) -> list[str]:

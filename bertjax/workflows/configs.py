@@ -91,7 +91,8 @@ class FinetuneConfig:
     test_size: float = 0.2
     """Share of the rows that is held out for the report; 0: none."""
     validation_size: float = 0.0
-    """Share of the rows by which the best state is chosen; 0: the last state is kept."""
+    """Share of the rows by which the best state is chosen and the temperature of its probabilities
+    fitted; 0: the last state is kept, and its probabilities as they are."""
     metric: Literal["weighted_f1", "macro_f1", "accuracy", "loss"] = "weighted_f1"
     """Of the validation rows, after each epoch: decides which state is best."""
     patience: int = 0

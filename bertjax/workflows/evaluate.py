@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bertjax.data.labels import encode_labels
 from bertjax.data.sources import read_table
 from bertjax.errors import UserError
+from bertjax.evaluation.calibration import calibration_scores
 from bertjax.evaluation.scores import classification_scores
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
@@ -14,8 +17,9 @@ from bertjax.workflows.configs import EvaluateConfig
 def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """The scores of a run on a table, as `classification_scores` gives them.
 
-    Besides these: `dropped`, rows without a label, and `truncated`, texts that were cut. `say` is
-    told how the texts are packed.
+    Besides these: `calibration`, as `calibration_scores` gives it, where a text has one class;
+    `dropped`, rows without a label; and `truncated`, texts that were cut. `say` is told how the
+    texts are packed.
 
     Raises:
         UserError: the run or the table cannot be read, or a label was never seen in training.
@@ -28,4 +32,11 @@ def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -
     targets = encode_labels(table.labels or [], predictor.labels)
     result = predictor.predict(table.texts, say)
     scores = classification_scores(targets, result.probabilities, predictor.labels)
-    return {**scores, "dropped": table.dropped, "truncated": int(result.truncated.sum())}
+    counts = {"dropped": table.dropped, "truncated": int(result.truncated.sum())}
+    if predictor.checkpoint.config.resolved_problem_type != "single_label_classification":
+        return {**scores, **counts}  # whose probabilities are not those of one class of several
+    # The logits, but for what all classes of a row share, which no probability depends on.
+    temperature = predictor.run.temperature
+    logits = temperature * np.log(np.maximum(result.probabilities, np.finfo(np.float32).tiny))
+    calibration = calibration_scores(targets, logits, temperature)
+    return {**scores, "calibration": calibration, **counts}

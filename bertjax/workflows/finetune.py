@@ -17,7 +17,6 @@ from bertjax.data.batches import packed_batches
 from bertjax.data.ladder import fit_ladder
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
-from bertjax.evaluation.scores import classification_scores
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
 from bertjax.training.progress import Listener, Progress
@@ -45,7 +44,7 @@ from bertjax.workflows.recipe import (
     train,
     versions,
 )
-from bertjax.workflows.scoring import Score, make_evaluate, make_score
+from bertjax.workflows.scoring import Score, Scored, make_evaluate, make_score, with_scores
 
 Say = Callable[[str], None]
 
@@ -247,9 +246,11 @@ def _finish(
         shutil.rmtree(snapshots, ignore_errors=True)  # going on would end in the same place
         if result.best is None:
             raise UserError(f"{result.message}; nothing was written, since no state was good")
-    if score and rows.test.ids:
-        logits = score(result.params, rows.test)
-        run = replace(run, scores=classification_scores(rows.test.labels, logits, trained.labels))
+
+    def scored(part: TokenizedRows) -> Scored | None:
+        return (part.labels, score(result.params, part)) if score and part.ids else None
+
+    run = with_scores(run, trained.labels, scored(rows.validation), scored(rows.test))
     with new_folder(config.out.absolute(), config.overwrite or config.resume) as scratch:
         write_checkpoint(replace(trained, run=run), scratch)
     if result.ending in ("interrupted", "not finite"):

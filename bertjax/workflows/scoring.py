@@ -1,6 +1,7 @@
 """Scores of held-out rows in the course of a fine-tuning, with the parameters at hand."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,8 +9,10 @@ import jax
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint
+from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.packing import plan_packing
+from bertjax.evaluation.calibration import calibration_scores, fit_temperature
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.compiler import compiler_options
 from bertjax.training.losses import example_losses
@@ -39,6 +42,25 @@ def evaluation_scores(
     scores = classification_scores(targets, logits, labels)
     names = ("accuracy", "weighted_f1", "macro_f1")
     return {"loss": float(losses.mean()), **{name: scores[name] for name in names}}
+
+
+Scored = tuple[np.ndarray, np.ndarray]  # targets [N] and logits [N, C] of rows
+
+
+def with_scores(
+    run: RunFile, labels: Sequence[str], validation: Scored | None, test: Scored | None
+) -> RunFile:
+    """The run with the temperature that suits the validation rows, and the scores of the test rows.
+
+    None: there are no such rows.
+    """
+    if validation is not None:
+        run = replace(run, temperature=fit_temperature(*validation))
+    if test is not None:
+        scores = classification_scores(*test, labels)
+        calibration = calibration_scores(*test, run.temperature)
+        run = replace(run, scores={**scores, "calibration": calibration})
+    return run
 
 
 def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:

@@ -56,3 +56,19 @@ def test_sides_take_turns_and_every_run_is_kept(monkeypatch, capsys) -> None:
     assert "texts" not in records[0]
     assert [r["others_cores"] for r in records] == [0.0, 0.9, 0.9, 0.0]
     assert "other programs kept up to 0.9 cores busy" in capsys.readouterr().out
+
+
+def test_those_that_prepare_at_once_share_a_lock_and_keep_their_order(monkeypatch, capsys) -> None:
+    locks = []
+
+    def run_child(module, settings, environment):
+        locks.append(settings["lock"])
+        return Child({"call_s": [0.1]}, 1.0, 1, others_cores=3.0)
+
+    monkeypatch.setattr(speed, "run_child", run_child)
+    monkeypatch.setattr(speed, "append_record", lambda name, record: None)
+    sides = [speed.Side(name, "float32", "one") for name in "abc"]
+    records = speed.measure("training", sides, {}, {}, 1, {}, quick=True, at_once=3)
+    assert [record["who"] for record in records] == ["a", "b", "c"]
+    assert locks == [str(speed.LOCK)] * 3
+    assert "other programs" not in capsys.readouterr().out  # they were these

@@ -18,6 +18,19 @@ def test_a_mistake_is_one_line(arguments, expected, capsys: pytest.CaptureFixtur
     assert shown.count("\n") == 1
 
 
+def test_texts_of_any_length_are_measured_packed_and_padded() -> None:
+    config = training.TrainingConfig(lengths="half", peers=("torch", "torch.compile"))
+    sides = training.sides_of("bfloat16", config)
+    assert [side.name for side in sides] == ["bertjax", "bertjax, padded", "torch", "torch.compile"]
+    assert [side.settings.get("packed") for side in sides] == [True, False, None, None]
+    assert [side.settings.get("compile") for side in sides] == [None, None, False, True]
+    full = training.sides_of("float32", training.TrainingConfig())
+    assert [(side.name, "packed" in side.settings) for side in full] == [
+        ("bertjax", False),
+        ("torch", False),
+    ]
+
+
 def test_the_first_call_is_told_by_its_parts() -> None:
     stages = ({"trace_s": trace, "compile_s": 4.0} for trace in (1.0, 2.0, 1.5))
     ours = [{"who": "bertjax", "precision": "float32", **stage} for stage in stages]

@@ -77,6 +77,16 @@ def test_the_table_reads(scores):
     ]
 
 
+def test_the_table_has_a_line_on_calibration_where_that_is_known(scores):
+    calibration = {"temperature": 1.0, "log_loss": 0.4321, "expected_calibration_error": 0.05}
+    calibration |= {"uncalibrated_log_loss": 0.5, "uncalibrated_expected_calibration_error": 0.1}
+    line = "log loss 0.432, expected calibration error 0.050"
+    lines = scores_table({**scores, "calibration": calibration}).splitlines()
+    assert lines[9:12] == ["", line, ""]
+    lines = scores_table({**scores, "calibration": calibration | {"temperature": 1.5}}).splitlines()
+    assert lines[10] == f"{line} (without temperature 1.50: 0.500, 0.100)"
+
+
 @pytest.mark.parametrize("classes", [2, 15, 200])
 def test_long_and_many_labels_stay_within_the_width(classes):
     rng = np.random.default_rng(0)

@@ -1,5 +1,8 @@
 """Scores of a run on a table."""
 
+import json
+import shutil
+
 import pytest
 
 from bertjax.errors import UserError
@@ -16,9 +19,24 @@ def test_columns_are_those_of_the_training_unless_said_otherwise(run_folder, tab
     assert evaluate(config) == {**scores, "dropped": 1}
 
 
-def test_a_checkpoint_that_names_no_label_column_asks_for_one(run_folder, table_file, tmp_path):
-    import shutil
+def test_calibration_is_told_with_and_without_the_temperature(run_folder, table_file, tmp_path):
+    cold = shutil.copytree(run_folder, tmp_path / "cold")
+    path = cold / "bertjax.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": 4.0}))
+    plain, scaled = (
+        evaluate(EvaluateConfig(run=str(folder), data=str(table_file), precision="float32"))
+        for folder in (run_folder, cold)
+    )
+    assert plain["calibration"]["log_loss"] == plain["calibration"]["uncalibrated_log_loss"]
+    assert scaled["calibration"]["temperature"] == 4.0
+    assert scaled["calibration"]["log_loss"] > 2 * plain["calibration"]["log_loss"]
+    assert scaled["calibration"]["uncalibrated_log_loss"] == pytest.approx(
+        plain["calibration"]["log_loss"], rel=1e-3
+    )
+    assert scaled["confusion_matrix"] == plain["confusion_matrix"]
 
+
+def test_a_checkpoint_that_names_no_label_column_asks_for_one(run_folder, table_file, tmp_path):
     plain = shutil.copytree(run_folder, tmp_path / "plain", ignore=lambda *_: ["bertjax.json"])
     with pytest.raises(UserError, match="pass --label"):
         evaluate(EvaluateConfig(run=str(plain), data=str(table_file)))

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bertjax.data.labels import encode_labels
 from bertjax.errors import UserError
+from bertjax.evaluation.calibration import fit_temperature
 from bertjax.serving.predictor import Predictor
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows import finetune as workflow
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
+from bertjax.workflows.prepare import read_labelled
 
 DEADLINE = 120  # seconds; a bound on waiting for a process, not a claim on speed
 
@@ -74,6 +77,31 @@ def test_the_best_state_by_the_metric_is_the_one_that_is_kept(run_folder):
     training = json.loads((run_folder / "bertjax.json").read_text())["training"]
     scores = [record["weighted_f1"] for record in training["history"]]
     assert training["best_epoch"] == 1 + scores.index(max(scores))
+
+
+def test_the_temperature_is_fitted_on_the_validation_rows(config):
+    """Which train no parameter; one epoch leaves mistakes among them."""
+    result = finetune(replace(config, epochs=1, validation_size=0.3), verbose=False)
+    run = json.loads((result.folder / "bertjax.json").read_text())
+    assert run["temperature"] != 1.0
+    predictor = Predictor.load(result.folder)
+    labelled = read_labelled(config.data, config.text, config.label, 0.2, 0.3, config.seed)
+    texts = [labelled.table.texts[i] for i in labelled.validation]
+    probabilities = predictor.probabilities(texts)
+    logits = run["temperature"] * np.log(probabilities)
+    targets = encode_labels([labelled.labels[i] for i in labelled.validation], labelled.classes)
+    assert fit_temperature(targets, logits) == pytest.approx(run["temperature"], rel=1e-3)
+    calibration = run["scores"]["calibration"]
+    assert calibration["temperature"] == run["temperature"]
+    assert calibration == result.scores["calibration"]
+
+
+def test_without_validation_rows_probabilities_are_left_as_they_are(config):
+    result = finetune(replace(config, epochs=1), verbose=False)
+    run = json.loads((result.folder / "bertjax.json").read_text())
+    assert run["temperature"] == 1.0
+    calibration = run["scores"]["calibration"]
+    assert calibration["log_loss"] == calibration["uncalibrated_log_loss"] > 0
 
 
 def test_the_same_seed_gives_the_same_bits(config, tmp_path):
