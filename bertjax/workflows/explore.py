@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
+from importlib.util import find_spec
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
 from bertjax.checkpoints.folder import load
+from bertjax.errors import UserError
 from bertjax.evaluation.drawing import write_png
 from bertjax.evaluation.report import render
 from bertjax.workflows.explore_configs import NO_CHECKPOINT, ExploreConfig
@@ -29,6 +31,8 @@ def explore(config: ExploreConfig, say: Callable[[str], None] | None = None) -> 
     say = say or (lambda line: None)
     config.check()
     refuse_existing(config.out.absolute(), config.overwrite)
+    if config.map == "umap" and find_spec("umap") is None:
+        raise UserError("--map umap needs the package umap-learn: pip install it, or --map pca")
     rows = read_rows(config)
     checkpoint = None
     if config.checkpoint != NO_CHECKPOINT:

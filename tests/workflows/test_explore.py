@@ -118,7 +118,7 @@ def test_umap_makes_the_map_where_it_is_installed(config, undrawn, monkeypatch):
         def fit_transform(self, embeddings):
             return embeddings[:, :2]
 
-    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP, __spec__=object()))
     assert explore(replace(config, map="umap"))["map"]["method"] == "UMAP"
 
 
@@ -220,6 +220,7 @@ def test_labels_are_not_needed(quick):
 
 
 REFUSED = {
+    "umap": (["--map", "umap"], "--map umap needs the package umap-learn"),
     "text column": (["--text", "headline"], "has no column 'headline'"),
     "label column": (["--label", "tags"], "has no column 'tags'"),
     "test size": (["--test-size", "1"], "--test-size is 1.0, but must lie between 0 and 1"),
