@@ -234,7 +234,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_mistake_gets_one_line_and_leaves_nothing(name, quick, capsys):
+def test_a_mistake_gets_one_line_and_leaves_nothing(name, quick, monkeypatch, capsys):
+    monkeypatch.setattr("bertjax.workflows.explore.find_spec", lambda name: None)
     flags, expected = REFUSED[name]
     given = {"--text": ["title", "description"], "--label": ["tag"], "--checkpoint": ["none"]}
     given[flags[0]] = flags[1:]
