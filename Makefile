@@ -10,7 +10,7 @@ help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make cluster the tests that start Ray"
-	@echo "make browser the tests of the served page, in a Chromium that is installed"
+	@echo "make browser the tests of the served page and of reports, in a Chromium that is installed"
 	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
@@ -35,7 +35,7 @@ cluster: .venv/installed
 		--numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 browser: .venv/installed
-	$(BIN)/python -m pytest tests/serving/browser -o addopts="--import-mode=importlib --strict-markers -q"
+	$(BIN)/python -m pytest tests/serving/browser tests/evaluation/browser -o addopts="--import-mode=importlib --strict-markers -q"
 
 # In an environment of the user's, whose jax knows the device: make accelerator PYTHON=python3
 accelerator:

@@ -20,12 +20,13 @@ from tyro.conf import (
 from bertjax.errors import UserError
 from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
+from bertjax.workflows.explore_configs import ExploreConfig
 from bertjax.workflows.flat_settings import with_settings
 from bertjax.workflows.recipe_file import read_recipe
 from bertjax.workflows.serve_configs import ServeConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
-Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig
+Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig | ExploreConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ def _command(recipe: dict[str, Any]) -> Any:
         | Annotated[PredictConfig, subcommand("predict")]
         | Annotated[TuneConfig, subcommand("tune")]
         | Annotated[ServeConfig, subcommand("serve")]
+        | Annotated[ExploreConfig, subcommand("explore")]
     )
 
 
@@ -56,6 +58,7 @@ def _command(recipe: dict[str, Any]) -> Any:
 _EXTRAS = {
     "cluster": ("ray", "optuna", "hyperopt"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
+    "report": ("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
 }
 
 # Flags without a --no- twin, without the name of a nested dataclass, and DATA for `data`.
@@ -88,7 +91,7 @@ def parse(arguments: Sequence[str]) -> Config:
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
-        description="Fine-tune BERT on a table of text, score it, predict and serve, in JAX.",
+        description="Explore a table of text, fine-tune BERT on it, score, predict, serve, in JAX.",
         args=arguments,
         config=STYLE,
     )
@@ -175,6 +178,11 @@ def _run(config: Config) -> None:
                 from bertjax.workflows.serve import serve
 
             serve(config, _say)
+        case ExploreConfig():
+            from bertjax.workflows.explore import explore
+
+            explore(config, _say)
+            print(f"\nwrote {config.out / 'report.html'}", file=sys.stderr)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

@@ -268,7 +268,7 @@ def test_a_recipe_with_unknown_settings_is_refused(recipe, capsys):
     assert "no/such.json" in refused(["finetune", "--config", "no/such.json"], capsys)
 
 
-@pytest.mark.parametrize("verb", ["finetune", "evaluate", "predict", "tune"])
+@pytest.mark.parametrize("verb", ["explore", "finetune", "evaluate", "predict", "tune"])
 def test_help_explains_every_flag(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])

@@ -8,6 +8,7 @@ from bertjax.cli import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPLORING = (ROOT / "docs" / "exploring.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 
 
@@ -36,6 +37,7 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     verbs = [command for command in commands if command and command[0] == "bertjax"]
     assert len(verbs) >= 4
     verbs += [shlex.split(found) for found in re.findall(r"bertjax serve [^`\n]+", SERVING)]
+    verbs += [shlex.split(found) for found in re.findall(r"bertjax explore [^`\n]+", EXPLORING)]
     for command in verbs:
         parsed = parse(command[1:])
         assert type(parsed).__name__.lower().startswith(command[1])
