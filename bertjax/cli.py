@@ -22,10 +22,11 @@ from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
 from bertjax.workflows.flat_settings import with_settings
 from bertjax.workflows.recipe_file import read_recipe
+from bertjax.workflows.runs import RunsConfig
 from bertjax.workflows.serve_configs import ServeConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
-Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig
+Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig | RunsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,14 @@ def _command(recipe: dict[str, Any]) -> Any:
         | Annotated[PredictConfig, subcommand("predict")]
         | Annotated[TuneConfig, subcommand("tune")]
         | Annotated[ServeConfig, subcommand("serve")]
+        | Annotated[RunsConfig, subcommand("runs")]
     )
 
 
 # The packages of each extra but `train`, by the names of their modules.
 _EXTRAS = {
     "cluster": ("ray", "optuna", "hyperopt"),
+    "tracking": ("mlflow", "sqlalchemy", "requests", "rich"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
 }
 
@@ -175,6 +178,10 @@ def _run(config: Config) -> None:
                 from bertjax.workflows.serve import serve
 
             serve(config, _say)
+        case RunsConfig():
+            from bertjax.workflows.runs import list_tracked, print_runs
+
+            print_runs(list_tracked(config), config)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

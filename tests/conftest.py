@@ -15,6 +15,7 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["BERTJAX_TRACK"] = "0"  # but in the tests of tracking
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
 # the first one, which started the others, ends. A cache of bounded size is one that JAX locks.
 COMPILED = None

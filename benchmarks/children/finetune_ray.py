@@ -1,6 +1,7 @@
 """Fine-tune on some workers of Ray; when the first step was done, and how fast the others were."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.children.result import read_settings, write_result
@@ -17,11 +18,11 @@ class Watched:
     def start(self, done: int, total: int) -> None:
         pass
 
-    def step(self, tokens: int, loss: float | None) -> None:
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
         now = time.perf_counter()
         if not self.first_s:
             self.first_s = now
-        elif loss is not None and not self.since:
+        elif seen and not self.since:
             self.since = now  # steps are told several at once: from one telling to the last
         elif self.since:
             self.tokens += tokens

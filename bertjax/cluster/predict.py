@@ -71,7 +71,7 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
         raise UserError("--workers predict a table: give --data DATA --out FOLDER")
     if config.out is None:
         raise UserError("say where the predictions of --data go: --out FOLDER")
-    folder = resolve(config.run).absolute()  # workers may stand elsewhere
+    folder = resolve(run_folder(config.run, config.tracking_uri)).absolute()  # workers may stand elsewhere
     columns = config.columns or read_run_file(folder).text
     source = _source(config.data, config.format, config.out)
     task = Task(str(folder), config.precision, columns, source.suffix in (".csv", ".tsv"))

@@ -8,6 +8,7 @@ from bertjax.data.sources import read_frame, text_of
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Prediction, Predictor
 from bertjax.workflows.configs import PredictConfig
+from bertjax.workflows.named_run import with_folders
 
 
 def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> list[Prediction]:
@@ -27,11 +28,13 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
             'give texts (--text "...") or a table (--data FILE --out FILE), one of both'
         )
     if not config.data:
+        config = with_folders(config)
         return Predictor.load(config.run, config.precision)(config.text)
 
     if config.out is None:
         raise UserError("say where the predictions of --data go: --out FILE")
     check_writable(config.out, config.overwrite)
+    config = with_folders(config)
     frame = read_frame(config.data)
     predictor = Predictor.load(config.run, config.precision)
     texts = text_of(frame, config.columns or predictor.run.text, config.data)

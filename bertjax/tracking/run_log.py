@@ -1,0 +1,145 @@
+"""One run in the store: what it is told is kept until the store has taken it."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bertjax.tracking.environment import source_tags
+from bertjax.tracking.failures import is_lasting, reason_of
+from bertjax.tracking.store import client_of, experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+# Tags by which runs are found again.
+OUT, MODEL, PARENT = "out", "has_model", "mlflow.parentRunId"
+
+_BATCH = 1000  # metrics that MLflow takes at once
+_FEW = 100  # params, and tags
+_PATIENCE = 15.0  # seconds in which a store that is away at the end may come back
+_PAUSE = 1.0  # seconds between two tries
+_SEEN = 200  # newest runs among which one that was cut off is looked for
+
+
+class RunLog:
+    """Writes one run, which it makes when it is told the settings.
+
+    Attributes:
+        run_id: "" before that.
+        steps: the (step, figures) that it was told, for pictures at the end.
+        lost: what the store did not take: {what: why}.
+    """
+
+    def __init__(self, client: "MlflowClient", experiment: str, opening: dict[str, Any]):
+        self.client = client
+        self.experiment = experiment  # its id
+        self.run_id = ""
+        self.artifact_uri = ""
+        self.steps: list[tuple[int, dict[str, float]]] = []
+        self.lost: dict[str, str] = {}
+        self._opening = opening
+        self._metrics: list[Metric] = []
+        self._deadline: float | None = None
+
+    def begin(self, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Make the run, or go on with one that was cut off, and send its settings."""
+        from mlflow.entities import Param, RunTag
+
+        kept = [Param(name, str(value)) for name, value in params.items()]
+        noted = [RunTag(name, value) for name, value in tags.items()]
+
+        def send() -> None:
+            self._make()
+            for at in range(0, max(len(kept), len(noted)), _FEW):
+                part = slice(at, at + _FEW)
+                self.client.log_batch(self.run_id, params=kept[part], tags=noted[part])
+
+        self.attempt("the settings", send)
+
+    def _make(self) -> None:
+        """Make the run in the store, unless that is done."""
+        if self.run_id:
+            return
+        opening, out = self._opening, self._opening["out"]
+        run = _cut_off(self.client, self.experiment, out) if opening["resume"] else None
+        if run is None:
+            tags = {**source_tags(), "kind": opening["kind"], OUT: out}
+            run = self.client.create_run(self.experiment, tags=tags, run_name=opening["name"])
+        else:
+            self.client.update_run(run.info.run_id, status="RUNNING")
+        self.run_id, self.artifact_uri = run.info.run_id, str(run.info.artifact_uri)
+
+    def metrics(self, values: dict[str, float], step: int, milliseconds: int) -> None:
+        """Keep the values of a step or an epoch, to be sent."""
+        from mlflow.entities import Metric
+
+        self._metrics += [
+            Metric(name, value, milliseconds, step) for name, value in values.items()
+        ]
+
+    def send(self) -> None:
+        """Send the metrics that are kept; what the store does not take is kept on."""
+        if self._metrics:
+            self._make()
+        while self._metrics:
+            self.client.log_batch(self.run_id, metrics=self._metrics[:_BATCH])
+            del self._metrics[:_BATCH]
+
+    def try_to_send(self) -> None:
+        """As `send`, with another try later if the store is away."""
+        try:
+            self.send()
+        except Exception:  # whatever a network or a server does: it is tried again, and told then
+            return
+
+    def attempt(self, what: str, action: Callable[[], object]) -> bool:
+        """Do it, again and again while the store is away; note what is lost. Whether it is done.
+
+        All attempts together get `_PATIENCE` once the store is away.
+        """
+        while True:
+            try:
+                action()
+            except Exception as error:  # see `try_to_send`
+                if self._deadline is None:
+                    self._deadline = time.monotonic() + _PATIENCE
+                if is_lasting(error) or time.monotonic() > self._deadline:
+                    self.lost[what] = reason_of(error)
+                    return False
+                time.sleep(_PAUSE)
+            else:
+                self._deadline = None
+                return True
+
+    def end(self, status: str) -> None:
+        """Send what is left and close the run: FINISHED, FAILED or KILLED."""
+        if not self.attempt("metrics", self.send):
+            reason = self.lost.pop("metrics")
+            self.lost[f"{len(self._metrics)} metrics"] = reason
+        if self.run_id:
+            self.attempt("the end of the run", lambda: self.client.set_terminated(self.run_id, status))
+
+
+def open_log(opening: dict[str, Any]) -> RunLog:
+    """Open the store, and make the experiment if there is none; no run yet.
+
+    Args:
+        opening: store (a URI), experiment, name of the run, out (its folder), resume (whether a run
+            of that folder which was cut off is to go on), kind (the verb).
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    client = client_of(opening["store"])
+    return RunLog(client, experiment_id(client, opening["store"], opening["experiment"]), opening)
+
+
+def _cut_off(client: "MlflowClient", experiment: str, out: str) -> Any:
+    """The newest run of this folder that did not come to its end, if there is one."""
+    for run in client.search_runs(
+        [experiment], order_by=["attributes.start_time DESC"], max_results=_SEEN
+    ):
+        if run.data.tags.get(OUT) == out and PARENT not in run.data.tags:
+            return run if run.info.status != "FINISHED" else None
+    return None

@@ -1,0 +1,154 @@
+"""Which MLflow store is meant, and whether it answers."""
+
+import os
+import re
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertjax.errors import UserError
+from bertjax.tracking.failures import reason_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+ARTIFACTS = "mlartifacts"  # folder beside a store that is a file
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_SERVERS = ("http", "https", "databricks")
+_PATIENCE = 5.0  # seconds that a server gets to answer at all
+_LOCK_PATIENCE = 3.0  # seconds; MLflow's own is half a minute, tried again and again
+
+
+def is_installed() -> bool:
+    """Whether MLflow is; it is not imported."""
+    return find_spec("mlflow") is not None
+
+
+def store_uri(given: str | None) -> str:
+    """The store that was given; else that of MLFLOW_TRACKING_URI, else a file in this folder.
+
+    Raises:
+        UserError: it is of no kind that MLflow writes to.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    kind = re.match(r"([a-z]+)(\+\w+)?:", uri)
+    fits = kind is not None and kind[1] in (*_DATABASES, *_SERVERS)
+    if uri != "databricks" and not (fits and (kind[1] == "databricks" or "://" in uri)):
+        raise UserError(
+            f"the tracking store is {shown(uri)!r}, expected a server as in http://host:5000 or a "
+            "database as in sqlite:///mlflow.db (--tracking-uri, MLFLOW_TRACKING_URI)"
+        )
+    return uri
+
+
+def shown(uri: str) -> str:
+    """A URI without its password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def client_of(uri: str) -> "MlflowClient":
+    """A client of a store that answers; imports MLflow, which takes seconds.
+
+    MLflow itself tries a store that does not answer for minutes, so it is looked at first.
+
+    Raises:
+        UserError: it does not answer, or cannot be written to.
+    """
+    if uri.startswith("http"):
+        _check_server(uri)
+    elif not uri.startswith("databricks"):
+        _check_database(uri)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(uri, registry_uri=uri)
+        client.search_experiments(max_results=1)  # makes the tables of a new database
+    except MlflowException as error:
+        raise refusal(uri, error) from error
+    return client
+
+
+def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
+    """Of the experiment of this name, which is made if there is none.
+
+    Raises:
+        UserError: it was deleted, or has no name that MLflow takes.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return client.create_experiment(name, _artifacts_of(uri))
+    except MlflowException as error:
+        raise UserError(f"MLflow refuses the experiment {name!r}: {reason_of(error)}") from error
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"the experiment {name!r} was deleted from {shown(uri)}: choose another --experiment, "
+            "or restore it there"
+        )
+    return found.experiment_id
+
+
+def refusal(uri: str, error: Exception) -> UserError:
+    """The line for a store that cannot be used."""
+    reason = reason_of(error)
+    if "locked" in reason:
+        remedy = "end the program that holds it"
+    elif "readonly" in reason or "unable to open" in reason:
+        remedy = "choose a place that can be written to"
+    elif uri.startswith("http"):
+        remedy = "start the server, or correct the address"
+    else:
+        remedy = "choose another store"
+    return UserError(
+        f"the tracking store {shown(uri)} cannot be used ({reason}): {remedy} (--tracking-uri), or "
+        "do without (--no-track)"
+    )
+
+
+def _artifacts_of(uri: str) -> str | None:
+    """Where the files of a new experiment go; None: where the server says."""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database
+    return (Path(database or ".").absolute().parent / ARTIFACTS).as_uri()
+
+
+def _check_server(uri: str) -> None:
+    import requests
+
+    try:
+        requests.get(uri, timeout=_PATIENCE, stream=True).close()  # any answer will do
+    except (requests.RequestException, ValueError) as error:
+        raise refusal(uri, error) from error
+
+
+def _check_database(uri: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    sqlite = uri.startswith("sqlite")
+    try:
+        arguments = {"timeout": 0.2} if sqlite else {}
+        engine = create_engine(uri, poolclass=NullPool, connect_args=arguments)
+        end = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                with engine.connect() as connection:
+                    if sqlite:
+                        connection.exec_driver_sql("BEGIN IMMEDIATE")  # needs to write
+                        connection.exec_driver_sql("ROLLBACK")
+                return
+            except SQLAlchemyError as error:  # another run may be writing just now
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        raise refusal(uri, error) from error
