@@ -17,7 +17,6 @@ OUT, MODEL, PARENT = "out", "has_model", "mlflow.parentRunId"
 
 _BATCH = 1000  # metrics that MLflow takes at once
 _FEW = 100  # params, and tags
-_PATIENCE = 15.0  # seconds in which a store that is away at the end may come back
 _PAUSE = 1.0  # seconds between two tries
 _SEEN = 200  # newest runs among which one that was cut off is looked for
 
@@ -96,14 +95,14 @@ class RunLog:
     def attempt(self, what: str, action: Callable[[], object]) -> bool:
         """Do it, again and again while the store is away; note what is lost. Whether it is done.
 
-        All attempts together get `_PATIENCE` once the store is away.
+        All attempts together get the `patience` of the opening once the store is away.
         """
         while True:
             try:
                 action()
             except Exception as error:  # see `try_to_send`
                 if self._deadline is None:
-                    self._deadline = time.monotonic() + _PATIENCE
+                    self._deadline = time.monotonic() + self._opening["patience"]
                 if is_lasting(error) or time.monotonic() > self._deadline:
                     self.lost[what] = reason_of(error)
                     return False
@@ -126,7 +125,8 @@ def open_log(opening: dict[str, Any]) -> RunLog:
 
     Args:
         opening: store (a URI), experiment, name of the run, out (its folder), resume (whether a run
-            of that folder which was cut off is to go on), kind (the verb).
+            of that folder which was cut off is to go on), kind (the verb), patience (seconds in
+            which a store that is away may come back at the end).
 
     Raises:
         UserError: the store cannot be used.

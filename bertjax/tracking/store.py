@@ -49,18 +49,25 @@ def shown(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
-def client_of(uri: str) -> "MlflowClient":
-    """A client of a store that answers; imports MLflow, which takes seconds.
-
-    MLflow itself tries a store that does not answer for minutes, so it is looked at first.
+def check_store(uri: str) -> None:
+    """Look whether the store answers, and can be written to; without MLflow, which tries for minutes.
 
     Raises:
-        UserError: it does not answer, or cannot be written to.
+        UserError: not so.
     """
     if uri.startswith("http"):
         _check_server(uri)
     elif not uri.startswith("databricks"):
         _check_database(uri)
+
+
+def client_of(uri: str) -> "MlflowClient":
+    """A client of a store that answers; imports MLflow, which takes seconds.
+
+    Raises:
+        UserError: see `check_store`.
+    """
+    check_store(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -17,6 +17,7 @@ from bertjax.errors import UserError
 from bertjax.tracking.failures import reason_of
 from bertjax.tracking.finished import log_end
 from bertjax.tracking.run_log import RunLog, open_log
+from bertjax.tracking.store import check_store
 from bertjax.tracking.trials import log_trial
 
 _PAUSE = 1.0  # seconds between two batches of metrics
@@ -53,6 +54,7 @@ def _open(opening: dict[str, Any]) -> RunLog:
 
     It would leave half of the tables of a new database.
     """
+    check_store(opening["store"])
     import mlflow  # noqa: F401  # takes seconds, and is done before
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -15,6 +15,7 @@ from bertjax.workflows.configs import TrackingConfig
 
 Say = Callable[[str], None]
 
+PATIENCE = 15.0  # seconds in which a store that is away when training ends may come back
 OFF = "BERTJAX_TRACK"  # environment variable; 0: nothing is tracked
 
 # Of the held-out rows: as `bertjax evaluate` names them.
@@ -141,6 +142,7 @@ def _open(
             "out": str(out.absolute()),
             "resume": resume,
             "kind": kind,
+            "patience": PATIENCE,
         }
     )
 
