@@ -8,7 +8,9 @@ from bertjax.cli import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+SERVING, TRACKING = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("serving.md", "tracking.md")
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -36,6 +38,7 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     verbs = [command for command in commands if command and command[0] == "bertjax"]
     assert len(verbs) >= 4
     verbs += [shlex.split(found) for found in re.findall(r"bertjax serve [^`\n]+", SERVING)]
+    verbs += [shlex.split(found) for found in re.findall(r"^bertjax [^`\n]+", TRACKING, re.M)]
     for command in verbs:
         parsed = parse(command[1:])
         assert type(parsed).__name__.lower().startswith(command[1])
