@@ -10,7 +10,7 @@ from typing import Any
 
 from bertjax.tracking.environment import packages
 from bertjax.tracking.figures import draw_figures
-from bertjax.tracking.run_log import MODEL, RunLog
+from bertjax.tracking.run_log import METRICS, MODEL, RunLog
 
 FOLDER = "run"  # of the artifacts, which holds the run folder
 PACKAGES = "environment.txt"
@@ -24,6 +24,10 @@ def log_end(log: RunLog, ending: dict[str, Any]) -> str:
         ending: folder, scores, history (of epochs), files (more of them, each put as it is),
             model (see `_write_model`; None: no model) and register (its name).
     """
+    log.attempt(METRICS, log.send)
+    if not log.run_id:
+        log.lost["the run folder"] = log.lost[METRICS]
+        return ""
     log.attempt("the environment", lambda: log.client.log_text(log.run_id, packages(), PACKAGES))
     log.attempt("the figures", lambda: _log_figures(log, ending))
     for file in ending["files"]:

@@ -10,10 +10,12 @@ from bertjax.tracking.store import client_of, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param, RunTag
 
 # Tags by which runs are found again.
 OUT, MODEL, PARENT = "out", "has_model", "mlflow.parentRunId"
+
+METRICS = "metrics"  # as what is lost
 
 _BATCH = 1000  # metrics that MLflow takes at once
 _FEW = 100  # params, and tags
@@ -22,7 +24,7 @@ _SEEN = 200  # newest runs among which one that was cut off is looked for
 
 
 class RunLog:
-    """Writes one run, which it makes when it is told the settings.
+    """Writes one run, which it makes when there is something to send.
 
     Attributes:
         run_id: "" before that.
@@ -38,23 +40,18 @@ class RunLog:
         self.steps: list[tuple[int, dict[str, float]]] = []
         self.lost: dict[str, str] = {}
         self._opening = opening
+        self._params: list[Param] = []
+        self._tags: list[RunTag] = []
         self._metrics: list[Metric] = []
         self._deadline: float | None = None
 
-    def begin(self, params: dict[str, Any], tags: dict[str, str]) -> None:
-        """Make the run, or go on with one that was cut off, and send its settings."""
+    def settings(self, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Keep settings and tags, to be sent before anything else."""
         from mlflow.entities import Param, RunTag
 
-        kept = [Param(name, str(value)) for name, value in params.items()]
-        noted = [RunTag(name, value) for name, value in tags.items()]
-
-        def send() -> None:
-            self._make()
-            for at in range(0, max(len(kept), len(noted)), _FEW):
-                part = slice(at, at + _FEW)
-                self.client.log_batch(self.run_id, params=kept[part], tags=noted[part])
-
-        self.attempt("the settings", send)
+        self._params += [Param(name, str(value)) for name, value in params.items()]
+        self._tags += [RunTag(name, value) for name, value in tags.items()]
+        self.try_to_send()
 
     def _make(self) -> None:
         """Make the run in the store, unless that is done."""
@@ -78,12 +75,24 @@ class RunLog:
         ]
 
     def send(self) -> None:
-        """Send the metrics that are kept; what the store does not take is kept on."""
-        if self._metrics:
-            self._make()
+        """Send all that is kept, and make the run first; what the store does not take is kept on."""
+        self._make()
+        self._send_settings()
         while self._metrics:
             self.client.log_batch(self.run_id, metrics=self._metrics[:_BATCH])
             del self._metrics[:_BATCH]
+
+    def _send_settings(self) -> None:
+        try:
+            while self._params or self._tags:
+                params, tags = self._params[:_FEW], self._tags[:_FEW]
+                self.client.log_batch(self.run_id, params=params, tags=tags)
+                del self._params[:_FEW], self._tags[:_FEW]
+        except Exception as error:
+            if not is_lasting(error):
+                raise
+            self.lost["the settings"] = reason_of(error)  # the metrics can do without
+            self._params, self._tags = [], []
 
     def try_to_send(self) -> None:
         """As `send`, with another try later if the store is away."""
@@ -109,15 +118,15 @@ class RunLog:
                 time.sleep(_PAUSE)
             else:
                 self._deadline = None
+                self.lost.pop(what, None)
                 return True
 
     def end(self, status: str) -> None:
         """Send what is left and close the run: FINISHED, FAILED or KILLED."""
-        if not self.attempt("metrics", self.send):
-            reason = self.lost.pop("metrics")
-            self.lost[f"{len(self._metrics)} metrics"] = reason
+        if not self.attempt(METRICS, self.send):
+            self.lost[f"{len(self._metrics)} metrics"] = self.lost.pop(METRICS)
         if self.run_id:
-            self.attempt("the end of the run", lambda: self.client.set_terminated(self.run_id, status))
+            self.attempt("its end", lambda: self.client.set_terminated(self.run_id, status))
 
 
 def open_log(opening: dict[str, Any]) -> RunLog:
@@ -131,7 +140,7 @@ def open_log(opening: dict[str, Any]) -> RunLog:
     Raises:
         UserError: the store cannot be used.
     """
-    client = client_of(opening["store"])
+    client = client_of(opening["store"], make=True)
     return RunLog(client, experiment_id(client, opening["store"], opening["experiment"]), opening)
 
 

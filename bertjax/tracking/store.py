@@ -61,12 +61,21 @@ def check_store(uri: str) -> None:
         _check_database(uri)
 
 
-def client_of(uri: str) -> "MlflowClient":
+def client_of(uri: str, make: bool = False) -> "MlflowClient":
     """A client of a store that answers; imports MLflow, which takes seconds.
 
+    Args:
+        make: whether to make a store that is a file and not there.
+
     Raises:
-        UserError: see `check_store`.
+        UserError: there is no such file; or see `check_store`.
     """
+    file = _file_of(uri)
+    if not make and file is not None and not file.exists():
+        raise UserError(
+            f"there is no tracking store {shown(uri)}: go to the folder where `bertjax finetune` was "
+            "run, or name another store (--tracking-uri)"
+        )
     check_store(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -90,7 +99,9 @@ def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
     try:
         found = client.get_experiment_by_name(name)
         if found is None:
-            return client.create_experiment(name, _artifacts_of(uri))
+            file = _file_of(uri)
+            place = None if file is None else (file.parent / ARTIFACTS).as_uri()
+            return client.create_experiment(name, place)  # None: where the server says
     except MlflowException as error:
         raise UserError(f"MLflow refuses the experiment {name!r}: {reason_of(error)}") from error
     if found.lifecycle_stage != "active":
@@ -118,14 +129,13 @@ def refusal(uri: str, error: Exception) -> UserError:
     )
 
 
-def _artifacts_of(uri: str) -> str | None:
-    """Where the files of a new experiment go; None: where the server says."""
+def _file_of(uri: str) -> Path | None:
+    """The file that is the store, if it is one."""
     if not uri.startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
 
-    database = make_url(uri).database
-    return (Path(database or ".").absolute().parent / ARTIFACTS).as_uri()
+    return Path(make_url(uri).database or "").absolute()
 
 
 def _check_server(uri: str) -> None:

@@ -17,12 +17,13 @@ def log_trial(log: RunLog, trial: dict[str, Any]) -> None:
     """
     from mlflow.entities import Metric, Param
 
+    log.send()  # makes the run of the search
     end = round(time.time() * 1000)
     tags = {PARENT: log.run_id, "kind": "trial", "ending": trial["status"]}
     if trial["error"]:
         tags["error"] = trial["error"]
     run = log.client.create_run(
-        log.client.get_run(log.run_id).info.experiment_id,
+        log.experiment,
         start_time=end - round(trial["seconds"] * 1000),
         tags=tags,
         run_name=trial["name"],

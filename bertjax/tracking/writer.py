@@ -20,7 +20,7 @@ from bertjax.tracking.run_log import RunLog, open_log
 from bertjax.tracking.store import check_store
 from bertjax.tracking.trials import log_trial
 
-_PAUSE = 1.0  # seconds between two batches of metrics
+_PAUSE = 2.0  # seconds between two batches of metrics
 _NICENESS = 19  # it takes the time that the training leaves
 
 Inbox = SimpleQueue[tuple[str, dict[str, Any]] | None]
@@ -90,18 +90,20 @@ def _listen(inbox: Inbox, log: RunLog) -> str:
     """Log what comes, metrics many at once, until the run has ended; the registered model."""
     due = time.monotonic() + _PAUSE
     while True:
-        try:
-            message = inbox.get(timeout=max(due - time.monotonic(), 0.01))
-        except Empty:
+        if time.monotonic() >= due:
             log.try_to_send()
             due = time.monotonic() + _PAUSE
+        try:
+            message = inbox.get(timeout=max(due - time.monotonic(), 0.0))
+        except Empty:
             continue
         match message:
             case None:  # the training was killed
-                log.end("KILLED")
+                if log.run_id:
+                    log.end("KILLED")
                 return ""
             case ["begin", values]:
-                log.begin(values["params"], values["tags"])
+                log.settings(values["params"], values["tags"])
             case ["steps", values]:
                 for number, figures in enumerate(values["figures"], values["first"]):
                     log.steps.append((number, figures))
@@ -116,10 +118,11 @@ def _listen(inbox: Inbox, log: RunLog) -> str:
                 log.end("FINISHED")
                 return model
             case ["fail", values]:
-                log.begin({}, {"error": values["error"]})
+                log.settings({}, {"error": values["error"]})
                 log.end(values["status"])
                 return ""
 
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # the thread may wait for a line still, and Python's own end would wait for it

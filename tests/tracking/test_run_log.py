@@ -46,7 +46,7 @@ def no_pauses(monkeypatch):
 def test_metrics_are_kept_while_the_store_is_away_and_sent_in_order():
     store = Store()
     log = RunLog(store, "0", OPENING)
-    log.begin({"epochs": 2}, {})
+    log.settings({"epochs": 2}, {})
     store.away = 2
     for step in range(3):
         log.metrics({"loss": float(step)}, step, 0)
@@ -59,7 +59,9 @@ def test_metrics_are_kept_while_the_store_is_away_and_sent_in_order():
 
 def test_a_store_that_comes_back_in_time_loses_nothing():
     log = RunLog(Store(away=3), "0", {**OPENING, "patience": 60.0})
-    log.begin({}, {})
+    log.settings({"epochs": 2}, {})
+    assert log.run_id == ""
+    log.end("FINISHED")
     assert log.run_id == "1"
     assert log.lost == {}
 
@@ -67,13 +69,13 @@ def test_a_store_that_comes_back_in_time_loses_nothing():
 def test_what_a_store_that_stays_away_has_not_taken_is_told():
     store = Store()
     log = RunLog(store, "0", OPENING)
-    log.begin({}, {})
+    log.settings({}, {})
     store.away = 10**9
     log.metrics({"loss": 1.0, "grad_norm": 2.0}, 1, 0)
     log.end("FINISHED")
     assert log.lost == {
         "2 metrics": "connection refused",
-        "the end of the run": "connection refused",
+        "its end": "connection refused",
     }
 
 
@@ -81,12 +83,12 @@ def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(tmp_pat
     uri = f"sqlite:///{tmp_path}/store.db"
     opening = {**OPENING, "store": uri, "experiment": "e", "patience": 5.0}
     first = open_log(opening)
-    first.begin({"epochs": 2}, {})
+    first.settings({"epochs": 2}, {})
     first.end("KILLED")
     other = open_log({**opening, "out": "/runs/y", "resume": True})
-    other.begin({"epochs": 2}, {})
+    other.settings({"epochs": 2}, {})
     again = open_log({**opening, "resume": True})
-    again.begin({"epochs": 2}, {})
+    again.settings({"epochs": 2}, {})
     assert again.run_id == first.run_id != other.run_id
 
     trial = {"name": "trial 1", "status": "failed", "params": {"warmup": "0.1"}, "seconds": 2.0}
