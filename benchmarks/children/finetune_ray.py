@@ -36,7 +36,7 @@ def main() -> None:
     settings = read_settings()
     began = time.perf_counter()
     from bertjax.cluster.train import finetune
-    from bertjax.workflows.configs import ClusterConfig, FinetuneConfig
+    from bertjax.workflows.configs import ClusterConfig, FinetuneConfig, TrackingConfig
 
     watched = Watched()
     config = FinetuneConfig(
@@ -47,6 +47,7 @@ def main() -> None:
         epochs=1,
         precision=settings["precision"],
         cluster=ClusterConfig(workers=settings["workers"]),
+        tracking=TrackingConfig(track=False),
     )
     result = finetune(config, verbose=False, listener=watched)
     write_result(

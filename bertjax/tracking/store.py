@@ -101,7 +101,12 @@ def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
         if found is None:
             file = _file_of(uri)
             place = None if file is None else (file.parent / ARTIFACTS).as_uri()
-            return client.create_experiment(name, place)  # None: where the server says
+            try:
+                return client.create_experiment(name, place)  # None: where the server says
+            except MlflowException as error:
+                found = client.get_experiment_by_name(name)  # another run may have made it just now
+                if found is None:
+                    raise error from None
     except MlflowException as error:
         raise UserError(f"MLflow refuses the experiment {name!r}: {reason_of(error)}") from error
     if found.lifecycle_stage != "active":
