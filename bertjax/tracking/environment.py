@@ -4,6 +4,7 @@ import getpass
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 
 
@@ -18,10 +19,8 @@ def source_tags() -> dict[str, str]:
         "machine": f"{platform.node()}, {platform.platform()}, {os.cpu_count()} cores",
         "folder": os.getcwd(),
     }
-    try:
+    with suppress(KeyError, OSError):  # a container's user without a name
         tags["mlflow.user"] = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        pass
     commit = _git("rev-parse", "HEAD")
     if commit:
         tags["mlflow.source.git.commit"] = commit

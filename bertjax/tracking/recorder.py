@@ -69,7 +69,7 @@ class Recorder:
             thread.start()
         self.tell("open", **opening)
 
-    def tell(self, kind: str, **values: Any) -> None:
+    def tell(self, kind: str, /, **values: Any) -> None:
         """Returns at once; see `writer` for the kinds."""
         self._lines.put(json.dumps([kind, values]) + "\n")
 
@@ -88,7 +88,7 @@ class Recorder:
             UserError: it does not.
         """
         try:
-            answer = self._answers.get(timeout=_PATIENCE)
+            answer = self._answer(_PATIENCE)
         except Empty:
             raise UserError(
                 f"the tracking store did not answer in {_PATIENCE:.0f} s: correct --tracking-uri, "
@@ -126,10 +126,17 @@ class Recorder:
 
     def _wait_for_the_end(self) -> Recorded:
         self._lines.put(None)
-        answer = self._answers.get()
-        if answer is None:
+        answer = self._answer()
+        if answer is None or "done" not in answer:
             return Recorded("", "", {"what came last": "the process that writes to it has died"})
         return Recorded(**answer["done"])
+
+    def _answer(self, timeout: float | None = None) -> dict[str, Any] | None:
+        """The next answer; None, however often it is asked, when there will be no more."""
+        answer = self._answers.get(timeout=timeout)
+        if answer is None:
+            self._answers.put(None)
+        return answer
 
     def _write(self) -> None:
         assert self._process.stdin is not None

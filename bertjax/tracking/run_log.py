@@ -70,12 +70,10 @@ class RunLog:
         """Keep the values of a step or an epoch, to be sent."""
         from mlflow.entities import Metric
 
-        self._metrics += [
-            Metric(name, value, milliseconds, step) for name, value in values.items()
-        ]
+        self._metrics += [Metric(name, value, milliseconds, step) for name, value in values.items()]
 
     def send(self) -> None:
-        """Send all that is kept, and make the run first; what the store does not take is kept on."""
+        """Make the run and send all that is kept; what the store does not take is kept on."""
         self._make()
         self._send_settings()
         while self._metrics:

@@ -50,7 +50,7 @@ def shown(uri: str) -> str:
 
 
 def check_store(uri: str) -> None:
-    """Look whether the store answers, and can be written to; without MLflow, which tries for minutes.
+    """Look whether the store answers and can be written to; MLflow itself tries for minutes.
 
     Raises:
         UserError: not so.
@@ -73,8 +73,8 @@ def client_of(uri: str, make: bool = False) -> "MlflowClient":
     file = _file_of(uri)
     if not make and file is not None and not file.exists():
         raise UserError(
-            f"there is no tracking store {shown(uri)}: go to the folder where `bertjax finetune` was "
-            "run, or name another store (--tracking-uri)"
+            f"there is no tracking store {shown(uri)}: go to the folder where `bertjax finetune` "
+            "was run, or name another store (--tracking-uri)"
         )
     check_store(uri)
     from mlflow import MlflowClient
@@ -166,7 +166,9 @@ def _check_database(uri: str) -> None:
             try:
                 with engine.connect() as connection:
                     if sqlite:
-                        connection.exec_driver_sql("BEGIN IMMEDIATE")  # needs to write
+                        connection.exec_driver_sql("BEGIN IMMEDIATE")
+                        # Of a file that may only be read SQLite tells when it is written to.
+                        connection.exec_driver_sql("PRAGMA user_version = 0")
                         connection.exec_driver_sql("ROLLBACK")
                 return
             except SQLAlchemyError as error:  # another run may be writing just now

@@ -59,7 +59,7 @@ class TrackingConfig:
     """Where MLflow keeps what is told of a training."""
 
     track: bool = True
-    """Tell MLflow of the training, if that is installed; BERTJAX_TRACK=0 in the environment: not."""
+    """Tell MLflow of it, if that is installed; BERTJAX_TRACK=0 in the environment turns it off."""
     tracking_uri: str | None = None
     """MLflow's store, as in http://host:5000 or sqlite:///mlflow.db; by default that of
     MLFLOW_TRACKING_URI, else the file mlflow.db here."""

@@ -122,9 +122,7 @@ def tracked(
             recorder.close()
 
 
-def _open(
-    config: TrackingConfig, kind: str, out: Path, resume: bool, say: Say
-) -> Recorder | None:
+def _open(config: TrackingConfig, kind: str, out: Path, resume: bool, say: Say) -> Recorder | None:
     if not config.track or os.environ.get(OFF) == "0":
         return None
     store = store_uri(config.tracking_uri)

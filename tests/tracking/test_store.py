@@ -65,5 +65,5 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     path = tmp_path / "x.db"
     with closing(sqlite3.connect(path)) as made:
         made.execute("CREATE TABLE t (x)")
-    with pytest.raises(UserError, match="readonly database.*a place that can be written to"):
+    with pytest.raises(UserError, match=r"readonly database.*a place that can be written to"):
         check_store(f"sqlite:///file:{path}?mode=ro&uri=true")

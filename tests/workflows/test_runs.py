@@ -25,7 +25,9 @@ def test_the_table_has_a_line_a_run(store, tracked_run, capsys):
 
 
 def test_json_has_settings_and_all_metrics(store, tracked_run, capsys):
-    assert main(["runs", "--experiment", "tags", "--sort", "training_seconds", "--json", *store]) == 0
+    assert (
+        main(["runs", "--experiment", "tags", "--sort", "training_seconds", "--json", *store]) == 0
+    )
     (line,) = capsys.readouterr().out.splitlines()
     run = json.loads(line)
     assert run["experiment"] == "tags"
@@ -33,7 +35,9 @@ def test_json_has_settings_and_all_metrics(store, tracked_run, capsys):
     assert run["status"] == "FINISHED"
     assert run["has_model"] is True
     assert run["params"]["batch_size"] == "6"
-    assert {"weighted_f1", "step_loss", "validation_accuracy", "train_loss"} <= run["metrics"].keys()
+    assert {"weighted_f1", "step_loss", "validation_accuracy", "train_loss"} <= run[
+        "metrics"
+    ].keys()
     assert len(run["id"]) == 32
 
 
