@@ -137,6 +137,22 @@ def run_folder(
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow without runs: to make its tables takes seconds."""
+    from bertjax.tracking.store import client_of
+
+    path = tmp_path_factory.mktemp("store") / "store.db"
+    client_of(f"sqlite:///{path}", make=True)
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> str:
+    """The URI of one of its own."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'store.db')}"
+
+
+@pytest.fixture(scope="session")
 def write_model() -> Callable[..., Path]:
     """(folder, task, source, **fields of the config) -> the folder, with a small random model.
 

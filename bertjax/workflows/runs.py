@@ -11,6 +11,7 @@ from bertjax.errors import UserError
 if TYPE_CHECKING:
     from bertjax.tracking.runs import TrackedRun
 
+_WIDE = 250  # columns of what is no terminal: nothing is folded there
 _SHORT = 8  # characters of an id
 _SHOWN = ("weighted_f1", "accuracy")
 
@@ -72,8 +73,9 @@ def print_runs(runs: "Sequence[TrackedRun]", config: RunsConfig) -> None:
     for run in runs:
         table.add_row(*_cells(run, list(metrics)))
     console = Console(highlight=False, markup=False)
-    # A pipe has no width: there nothing is folded.
-    console.print(table, width=None if console.is_terminal else 250)
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(table)
 
 
 def _cells(run: "TrackedRun", metrics: Sequence[str]) -> list[str]:

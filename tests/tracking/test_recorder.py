@@ -12,9 +12,9 @@ from bertjax.tracking.runs import list_runs
 
 
 @pytest.fixture
-def opening(tmp_path) -> dict:
+def opening(tmp_path, store) -> dict:
     return {
-        "store": f"sqlite:///{tmp_path}/store.db",
+        "store": store,
         "experiment": "e",
         "name": "x",
         "out": str(tmp_path / "x"),

@@ -79,9 +79,8 @@ def test_what_a_store_that_stays_away_has_not_taken_is_told():
     }
 
 
-def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(tmp_path):
-    uri = f"sqlite:///{tmp_path}/store.db"
-    opening = {**OPENING, "store": uri, "experiment": "e", "patience": 5.0}
+def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(store):
+    opening = {**OPENING, "store": store, "experiment": "e", "patience": 5.0}
     first = open_log(opening)
     first.settings({"epochs": 2}, {})
     first.end("KILLED")
@@ -96,7 +95,7 @@ def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(tmp_pat
     again.end("FINISHED")
     nested = [
         run
-        for run in client_of(uri).search_runs([again.experiment])
+        for run in client_of(store).search_runs([again.experiment])
         if run.data.tags.get("mlflow.parentRunId") == again.run_id
     ]
     (found,) = nested
@@ -104,4 +103,4 @@ def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(tmp_pat
     assert found.data.params == {"warmup": "0.1"}
     assert found.data.tags["error"] == "no memory"
     assert found.info.end_time - found.info.start_time == 2000
-    assert client_of(uri).get_run(again.run_id).info.status == "FINISHED"
+    assert client_of(store).get_run(again.run_id).info.status == "FINISHED"

@@ -1,6 +1,10 @@
 """A fine-tuning that a store of MLflow knows, which the tests of this folder share."""
 
 import os
+import shutil
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +41,12 @@ def tracked_config(table_file: Path, tiny_folder: Path) -> FinetuneConfig:
 
 
 @pytest.fixture(scope="session")
-def tracked_run(tracked_config: FinetuneConfig, tmp_path_factory: pytest.TempPathFactory):
+def tracked_run(
+    tracked_config: FinetuneConfig, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Tracked:
     """A finished run in a store of its own, in the experiment `tags`."""
-    from contextlib import redirect_stderr
-    from dataclasses import replace
-    from io import StringIO
-
     place = tmp_path_factory.mktemp("tracked")
+    shutil.copy(empty_store, place / "store.db")
     tracking = TrackingConfig(tracking_uri=f"sqlite:///{place}/store.db", experiment="tags")
     config = replace(tracked_config, out=place / "run", tracking=tracking)
     said = StringIO()

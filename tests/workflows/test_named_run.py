@@ -45,10 +45,10 @@ def test_a_canary_may_be_named_too(tracked_run, run_id):
 
 
 def test_evaluate_and_predict_take_names(tracked_run, run_id, table_file, capsys):
-    store = ("--tracking-uri", tracked_run.uri)
-    assert main(["evaluate", f"run:{run_id[:8]}", str(table_file), "--json", *store]) == 0
+    flags = ("--tracking-uri", tracked_run.uri)
+    assert main(["evaluate", f"run:{run_id[:8]}", str(table_file), "--json", *flags]) == 0
     assert json.loads(capsys.readouterr().out)["support"] == 60
-    assert main(["predict", "best:tags:accuracy", "--text", "cat", "--json", *store]) == 0
+    assert main(["predict", "best:tags:accuracy", "--text", "cat", "--json", *flags]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == "cat"
 
 

@@ -8,12 +8,12 @@ from bertjax.cli import main
 
 
 @pytest.fixture
-def store(tracked_run) -> tuple[str, str]:
+def flags(tracked_run) -> tuple[str, str]:
     return "--tracking-uri", tracked_run.uri
 
 
-def test_the_table_has_a_line_a_run(store, tracked_run, capsys):
-    assert main(["runs", *store]) == 0
+def test_the_table_has_a_line_a_run(flags, tracked_run, capsys):
+    assert main(["runs", *flags]) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert head.split()[:5] == ["run", "name", "experiment", "started", "status"]
     cells = line.split()
@@ -24,9 +24,9 @@ def test_the_table_has_a_line_a_run(store, tracked_run, capsys):
     assert cells[-2:] == [f"{scores['weighted_f1']:.4f}", f"{scores['accuracy']:.4f}"]
 
 
-def test_json_has_settings_and_all_metrics(store, tracked_run, capsys):
+def test_json_has_settings_and_all_metrics(flags, tracked_run, capsys):
     assert (
-        main(["runs", "--experiment", "tags", "--sort", "training_seconds", "--json", *store]) == 0
+        main(["runs", "--experiment", "tags", "--sort", "training_seconds", "--json", *flags]) == 0
     )
     (line,) = capsys.readouterr().out.splitlines()
     run = json.loads(line)
@@ -49,8 +49,8 @@ def test_json_has_settings_and_all_metrics(store, tracked_run, capsys):
         (["--limit", "0"], "--limit is 0, but must be at least 1"),
     ],
 )
-def test_what_is_not_there_is_refused_in_a_line(arguments, expected, store, capsys):
-    assert main(["runs", *arguments, *store]) == 2
+def test_what_is_not_there_is_refused_in_a_line(arguments, expected, flags, capsys):
+    assert main(["runs", *arguments, *flags]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert expected in captured.err.splitlines()[-1]

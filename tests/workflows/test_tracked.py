@@ -18,10 +18,13 @@ import pytest
 
 from bertjax.cli import main
 from bertjax.errors import UserError
-from bertjax.training.configs import OptimizerConfig
+from bertjax.tracking.runs import list_runs
+from bertjax.tracking.store import client_of
+from bertjax.workflows import finetune as workflow
 from bertjax.workflows import tracked as module
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
-from bertjax.workflows.finetune import finetune
+from bertjax.workflows.finetune import FinetuneResult, finetune
+from bertjax.workflows.named_run import run_folder
 
 DEADLINE = 120  # seconds; a bound on waiting for a process, not a claim on speed
 STEPS = 12
@@ -36,8 +39,6 @@ def tracking(monkeypatch):
 @pytest.fixture(scope="module")
 def run(tracked_run):
     """The run as MLflow knows it, and a client."""
-    from bertjax.tracking.store import client_of
-
     client = client_of(tracked_run.uri)
     experiment = client.get_experiment_by_name("tags")
     (found,) = client.search_runs([experiment.experiment_id])
@@ -147,13 +148,13 @@ def with_store(config: FinetuneConfig, out: Path, uri: str) -> FinetuneConfig:
 
 
 @contextmanager
-def server_of(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def server_of(folder: Path, store: str) -> Iterator[tuple[str, subprocess.Popen]]:
     """A tracking server of its own, which answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"),
+        *("--backend-store-uri", store, "--workers", "1"),
         *("--artifacts-destination", str(folder / "files")),
     ]
     process = subprocess.Popen(
@@ -203,14 +204,12 @@ class EndsServer:
 
 
 def test_a_server_serves_and_one_that_dies_does_not_end_the_training(
-    tracked_config, tmp_path, tracking, capsys, monkeypatch
+    tracked_config, tmp_path, tracking, capsys, monkeypatch, store
 ):
-    from bertjax.workflows.named_run import run_folder
-
     monkeypatch.setattr(module, "PATIENCE", 0.5)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.chdir(tmp_path)
-    with server_of(tmp_path) as (uri, process):
+    with server_of(tmp_path, store) as (uri, process):
         finetune(with_store(tracked_config, tmp_path / "first", uri))
         said = capsys.readouterr().err
         assert "model bertjax version 1" in said
@@ -230,16 +229,27 @@ def test_a_server_serves_and_one_that_dies_does_not_end_the_training(
     assert "metrics (connection refused)" in line
 
 
-def test_a_training_that_fails_is_noted_as_such(tracked_config, tmp_path, tracking):
-    from bertjax.tracking.runs import list_runs
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UserError("the loss is nan"), "FAILED"),
+        (UserError("stopped in epoch 1 at step 3"), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
+)
+def test_a_training_that_fails_or_is_stopped_is_noted_as_such(
+    error, status, tracked_config, tmp_path, tracking, monkeypatch, store
+):
+    def train(*_) -> None:
+        raise error
 
-    wild = OptimizerConfig(learning_rate=1e30, clip_norm=0.0, warmup=0.0)
-    uri = f"sqlite:///{tmp_path}/store.db"
-    config = replace(with_store(tracked_config, tmp_path / "run", uri), optimizer=wild)
-    with pytest.raises(UserError, match="nothing was written"):
-        finetune(config, verbose=False)
-    (found,) = list_runs(uri, "bertjax", None)
-    assert (found.status, found.has_model) == ("FAILED", False)
+    monkeypatch.setattr(workflow, "_train", train)
+    with pytest.raises(type(error)):
+        finetune(with_store(tracked_config, tmp_path / "run", store), verbose=False)
+    (found,) = list_runs(store, "bertjax", None)
+    assert (found.status, found.has_model) == (status, False)
+    with pytest.raises(UserError, match=rf"\({status.lower()}\) has left no run folder"):
+        run_folder(f"run:{found.id}", store)
 
 
 def arguments_of(config: FinetuneConfig, out: Path, *more: str) -> list[str]:
@@ -250,27 +260,32 @@ def arguments_of(config: FinetuneConfig, out: Path, *more: str) -> list[str]:
 
 
 def test_a_locked_store_is_refused_before_training(
-    tracked_config, tmp_path, tracking, capsys, monkeypatch
+    tracked_config, tmp_path, tracking, capsys, monkeypatch, store
 ):
-    monkeypatch.setattr("bertjax.workflows.finetune._train", None)
-    store, out = tmp_path / "store.db", tmp_path / "run"
-    with closing(sqlite3.connect(store)) as other:
+    monkeypatch.setattr(workflow, "_train", None)
+    out = tmp_path / "run"
+    with closing(sqlite3.connect(tmp_path / "store.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
-        status = main(arguments_of(tracked_config, out, "--tracking-uri", f"sqlite:///{store}"))
+        status = main(arguments_of(tracked_config, out, "--tracking-uri", store))
     assert status == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert message == (
-        f"bertjax: the tracking store sqlite:///{store} cannot be used (database is locked): end "
+        f"bertjax: the tracking store {store} cannot be used (database is locked): end "
         "the program that holds it (--tracking-uri), or do without (--no-track)"
     )
     assert not out.exists()
+
+
+def finished_at_once(config: FinetuneConfig, *_) -> FinetuneResult:
+    return FinetuneResult(config.out, {}, {})
 
 
 def test_without_mlflow_the_training_is_not_tracked(
     tracked_config, tmp_path, tracking, capsys, monkeypatch
 ):
     monkeypatch.setattr(module, "is_installed", lambda: False)
-    finetune(replace(tracked_config, out=tmp_path / "run", epochs=1))
+    monkeypatch.setattr(workflow, "_finetune", finished_at_once)
+    finetune(replace(tracked_config, out=tmp_path / "run"))
     assert "not tracked, since MLflow is not installed: pip install" in capsys.readouterr().err
     with pytest.raises(UserError, match="--tracking-uri needs the package mlflow"):
         finetune(with_store(tracked_config, tmp_path / "other", "http://127.0.0.1:1"))
@@ -278,7 +293,8 @@ def test_without_mlflow_the_training_is_not_tracked(
 
 def test_no_track_touches_no_store(tracked_config, tmp_path, tracking, monkeypatch):
     monkeypatch.setattr(module, "Recorder", None)
+    monkeypatch.setattr(workflow, "_finetune", finished_at_once)
     monkeypatch.chdir(tmp_path)
     arguments = arguments_of(tracked_config, tmp_path / "run", "--no-track")
     assert main(arguments) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert list(tmp_path.iterdir()) == []
