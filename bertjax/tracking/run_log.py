@@ -1,5 +1,6 @@
 """One run in the store: what it is told is kept until the store has taken it."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ class RunLog:
         self._params: list[Param] = []
         self._tags: list[RunTag] = []
         self._metrics: list[Metric] = []
-        self._deadline: float | None = None
+        self._deadline = math.inf  # while the store answers
 
     def settings(self, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Keep settings and tags, to be sent before anything else."""
@@ -108,14 +109,14 @@ class RunLog:
             try:
                 action()
             except Exception as error:  # see `try_to_send`
-                if self._deadline is None:
-                    self._deadline = time.monotonic() + self._opening["patience"]
+                end = time.monotonic() + self._opening["patience"]
+                self._deadline = min(self._deadline, end)
                 if is_lasting(error) or time.monotonic() > self._deadline:
                     self.lost[what] = reason_of(error)
                     return False
                 time.sleep(_PAUSE)
             else:
-                self._deadline = None
+                self._deadline = math.inf
                 self.lost.pop(what, None)
                 return True
 

@@ -34,9 +34,8 @@ def store_uri(given: str | None) -> str:
         UserError: it is of no kind that MLflow writes to.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
-    kind = re.match(r"([a-z]+)(\+\w+)?:", uri)
-    fits = kind is not None and kind[1] in (*_DATABASES, *_SERVERS)
-    if uri != "databricks" and not (fits and (kind[1] == "databricks" or "://" in uri)):
+    kinds = "|".join((*_DATABASES, *_SERVERS))
+    if uri != "databricks" and not re.match(rf"({kinds})(\+\w+)?://", uri):
         raise UserError(
             f"the tracking store is {shown(uri)!r}, expected a server as in http://host:5000 or a "
             "database as in sqlite:///mlflow.db (--tracking-uri, MLFLOW_TRACKING_URI)"

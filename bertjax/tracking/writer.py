@@ -21,7 +21,7 @@ from bertjax.tracking.store import check_store
 from bertjax.tracking.trials import log_trial
 
 _PAUSE = 2.0  # seconds between two batches of metrics
-_NICENESS = 19  # it takes the time that the training leaves
+_NICENESS = 10  # so that the training goes before, and its end has not to wait long
 
 Inbox = SimpleQueue[tuple[str, dict[str, Any]] | None]
 

@@ -2,12 +2,8 @@
 
 import os
 from dataclasses import replace
-from typing import TypeVar
 
-from bertjax.workflows.configs import EvaluateConfig, PredictConfig
 from bertjax.workflows.serve_configs import ServeConfig
-
-Config = TypeVar("Config", EvaluateConfig, PredictConfig, ServeConfig)
 
 _BEGINNINGS = ("run:", "best:", "models:/")
 
@@ -29,9 +25,7 @@ def run_folder(name: str, tracking_uri: str | None) -> str:
     return str(fetch(name, store_uri(tracking_uri)))
 
 
-def with_folders(config: Config) -> Config:
+def with_folders(config: ServeConfig) -> ServeConfig:
     """The config with run folders of this machine in the place of names."""
-    run = run_folder(config.run, config.tracking_uri)
-    if isinstance(config, ServeConfig) and config.canary is not None:
-        return replace(config, run=run, canary=run_folder(config.canary, config.tracking_uri))
-    return replace(config, run=run)
+    canary = config.canary and run_folder(config.canary, config.tracking_uri)
+    return replace(config, run=run_folder(config.run, config.tracking_uri), canary=canary)
