@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 
 
@@ -28,6 +29,7 @@ def source_tags() -> dict[str, str]:
     return tags
 
 
+@cache
 def packages() -> str:
     """Every installed package with its version, a line each."""
     found = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}

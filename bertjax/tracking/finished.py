@@ -5,6 +5,8 @@ what is downloaded by any name is a run folder.
 """
 
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,29 @@ from bertjax.tracking.run_log import METRICS, MODEL, RunLog
 FOLDER = "run"  # of the artifacts, which holds the run folder
 PACKAGES = "environment.txt"
 NEWEST = "newest"  # alias of the version that was registered last
+
+
+def rehearse(until: Callable[[], bool]) -> None:
+    """Do once for nothing what `log_end` does: most of its time is what happens once a process.
+
+    That is imports, fonts, and MLflow's look at every installed package. It is done while the data
+    is read, which leaves a core, and at the end nobody waits for it.
+
+    Args:
+        until: whether the training has begun, which needs all cores.
+    """
+    model = {"loader": __name__, "inputs": {"text": "string"}, "outputs": {"score": "double"}}
+    model |= {"example": {"text": ""}, "requirements": ["pandas"]}
+    scores = {"labels": ["a", "b"], "confusion_matrix": [[1, 0], [0, 1]]}
+    with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # the end tells what failed
+        parts = (
+            lambda: _write_model(Path(folder) / "model", "0" * 32, model),
+            lambda: draw_figures(Path(folder), [(1, {"loss": 1.0})], [], scores),
+            packages,
+        )
+        for part in parts:
+            if not until():
+                part()
 
 
 def log_end(log: RunLog, ending: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from bertjax.errors import UserError
 from bertjax.tracking.failures import reason_of
-from bertjax.tracking.finished import log_end
+from bertjax.tracking.finished import log_end, rehearse
 from bertjax.tracking.run_log import RunLog, open_log
 from bertjax.tracking.store import check_store
 from bertjax.tracking.trials import log_trial
@@ -45,6 +45,7 @@ def main() -> None:
         _answer(answers, refused=f"MLflow failed ({kind}: {reason_of(error)}); see --no-track")
         return
     _answer(answers, ready=True)
+    rehearse(until=lambda: not inbox.empty())
     model = _listen(inbox, log)
     _answer(answers, done={"run_id": log.run_id, "model": model, "lost": log.lost})
 
