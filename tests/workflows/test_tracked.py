@@ -207,6 +207,7 @@ def test_a_server_serves_and_one_that_dies_does_not_end_the_training(
     tracked_config, tmp_path, tracking, capsys, monkeypatch, store
 ):
     monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.chdir(tmp_path)
     with server_of(tmp_path, store) as (uri, process):
