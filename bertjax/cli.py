@@ -23,10 +23,19 @@ from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictCon
 from bertjax.workflows.explore_configs import ExploreConfig
 from bertjax.workflows.flat_settings import with_settings
 from bertjax.workflows.recipe_file import read_recipe
+from bertjax.workflows.runs import RunsConfig
 from bertjax.workflows.serve_configs import ServeConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
-Config = FinetuneConfig | EvaluateConfig | PredictConfig | TuneConfig | ServeConfig | ExploreConfig
+Config = (
+    ExploreConfig
+    | FinetuneConfig
+    | EvaluateConfig
+    | PredictConfig
+    | TuneConfig
+    | ServeConfig
+    | RunsConfig
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +60,14 @@ def _command(recipe: dict[str, Any]) -> Any:
         | Annotated[TuneConfig, subcommand("tune")]
         | Annotated[ServeConfig, subcommand("serve")]
         | Annotated[ExploreConfig, subcommand("explore")]
+        | Annotated[RunsConfig, subcommand("runs")]
     )
 
 
 # The packages of each extra but `train`, by the names of their modules.
 _EXTRAS = {
     "cluster": ("ray", "optuna", "hyperopt"),
+    "tracking": ("mlflow", "sqlalchemy", "requests", "rich"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
     "report": ("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
 }
@@ -183,6 +194,10 @@ def _run(config: Config) -> None:
 
             explore(config, _say)
             print(f"\nwrote {config.out / 'report.html'}", file=sys.stderr)
+        case RunsConfig():
+            from bertjax.workflows.runs import list_tracked, print_runs
+
+            print_runs(list_tracked(config), config)
         case PredictConfig():
             from bertjax.workflows.predict import predict
 

@@ -20,6 +20,7 @@ os.environ["XLA_FLAGS"] = (
 # Empty: whatever there is, which `make accelerator` asks for.
 os.environ["JAX_PLATFORMS"] = os.environ.get("BERTJAX_TEST_PLATFORM", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["BERTJAX_TRACK"] = "0"  # but in the tests of tracking
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
 # the first one, which started the others, ends. A cache of bounded size is one that JAX locks.
 COMPILED = None
@@ -138,6 +139,22 @@ def run_folder(
         verbose=False,
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow without runs: to make its tables takes seconds."""
+    from bertjax.tracking.store import client_of
+
+    path = tmp_path_factory.mktemp("store") / "store.db"
+    client_of(f"sqlite:///{path}", make=True)
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> str:
+    """The URI of one of its own."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'store.db')}"
 
 
 @pytest.fixture(scope="session")

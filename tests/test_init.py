@@ -24,6 +24,14 @@ def test_importing_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_workflow_imports_mlflow():
+    program = (
+        "import sys, bertjax.cli, bertjax.workflows.finetune; assert 'mlflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_there():
     assert len(bertjax.__all__) <= 20
     assert {"load", "save", "Predictor", "finetune", "evaluate", "predict"} <= set(bertjax.__all__)

@@ -8,8 +8,10 @@ from bertjax.cli import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXPLORING = (ROOT / "docs" / "exploring.md").read_text(encoding="utf-8")
-SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+EXPLORING, SERVING, TRACKING = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("exploring.md", "serving.md", "tracking.md")
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -38,6 +40,7 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     assert len(verbs) >= 4
     verbs += [shlex.split(found) for found in re.findall(r"bertjax serve [^`\n]+", SERVING)]
     verbs += [shlex.split(found) for found in re.findall(r"bertjax explore [^`\n]+", EXPLORING)]
+    verbs += [shlex.split(found) for found in re.findall(r"^bertjax [^`\n]+", TRACKING, re.M)]
     for command in verbs:
         parsed = parse(command[1:])
         assert type(parsed).__name__.lower().startswith(command[1])

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ class ClockedProgress(Progress):
         CLOCK.start()
         super().start(done, total)
 
-    def step(self, tokens: int, loss: float | None) -> None:
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
         CLOCK.step()
-        super().step(tokens, loss)
+        super().step(tokens, seen)
 
     def epoch(self, record: dict[str, float]) -> None:
         CLOCK.epoch()
@@ -91,13 +92,16 @@ def main() -> None:
 
 
 def _arguments(settings: dict[str, Any]) -> list[str]:
-    """What a user types; only `--quick` says more than data, columns, seed and folder."""
+    """What a user types: data, columns, seed and folder; `--quick` says more.
+
+    Nothing is tracked, as by no peer.
+    """
     epochs = ["--epochs", str(settings["epochs"])] if settings["epochs"] else []
     columns = ["--text", *settings["text"], "--label", settings["label"]]
     places = ["--checkpoint", settings["checkpoint"], "--out", settings["out"]]
     return [
         *("finetune", settings["data"], *columns, *places),
-        *("--seed", str(settings["seed"]), *epochs),
+        *("--seed", str(settings["seed"]), "--no-track", *epochs),
     ]
 
 

@@ -1,6 +1,7 @@
 """Fine-tune on some workers of Ray; when the first step was done, and how fast the others were."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.children.result import read_settings, write_result
@@ -17,11 +18,11 @@ class Watched:
     def start(self, done: int, total: int) -> None:
         pass
 
-    def step(self, tokens: int, loss: float | None) -> None:
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
         now = time.perf_counter()
         if not self.first_s:
             self.first_s = now
-        elif loss is not None and not self.since:
+        elif seen and not self.since:
             self.since = now  # steps are told several at once: from one telling to the last
         elif self.since:
             self.tokens += tokens
@@ -35,7 +36,7 @@ def main() -> None:
     settings = read_settings()
     began = time.perf_counter()
     from bertjax.cluster.train import finetune
-    from bertjax.workflows.configs import ClusterConfig, FinetuneConfig
+    from bertjax.workflows.configs import ClusterConfig, FinetuneConfig, TrackingConfig
 
     watched = Watched()
     config = FinetuneConfig(
@@ -46,6 +47,7 @@ def main() -> None:
         epochs=1,
         precision=settings["precision"],
         cluster=ClusterConfig(workers=settings["workers"]),
+        tracking=TrackingConfig(track=False),
     )
     result = finetune(config, verbose=False, listener=watched)
     write_result(

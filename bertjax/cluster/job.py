@@ -1,6 +1,6 @@
 """What the driver hands to the workers, and what they tell it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Message(NamedTuple):
 class Teller:
     """A listener of the loop that tells another one, in the driver's process.
 
-    Steps are told when their loss is known, several at once.
+    Steps are told when their figures are known, several at once.
 
     Args:
         tokens: of a step, on average over an epoch; a process sees those of its share alone.
@@ -60,9 +60,9 @@ class Teller:
     def start(self, done: int, total: int) -> None:
         self._tell("start", done, total)
 
-    def step(self, tokens: int, loss: float | None) -> None:
-        self._untold.append(Message("step", (self._tokens, loss)))
-        if loss is not None or self._first:  # rates are measured from the first on
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
+        self._untold.append(Message("step", (self._tokens, seen)))
+        if seen or self._first:  # rates are measured from the first on
             self._send()
         self._first = False
 

@@ -31,6 +31,7 @@ from bertjax.cluster.sources import list_files, suffix_of
 from bertjax.data.sources import SAMPLE
 from bertjax.errors import UserError
 from bertjax.workflows.configs import PredictConfig, WorkersConfig
+from bertjax.workflows.named_run import run_folder
 
 CHUNKS = 4  # that a worker predicts together: enough texts to be packed well
 LESS = "use fewer --workers, or machines with more"  # where memory ran out
@@ -71,7 +72,8 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
         raise UserError("--workers predict a table: give --data DATA --out FOLDER")
     if config.out is None:
         raise UserError("say where the predictions of --data go: --out FOLDER")
-    folder = resolve(config.run).absolute()  # workers may stand elsewhere
+    run = run_folder(config.run, config.tracking_uri)
+    folder = resolve(run).absolute()  # workers may stand elsewhere
     columns = config.columns or read_run_file(folder).text
     source = _source(config.data, config.format, config.out)
     task = Task(str(folder), config.precision, columns, source.suffix in (".csv", ".tsv"))

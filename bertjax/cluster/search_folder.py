@@ -12,7 +12,7 @@ from bertjax.errors import UserError
 from bertjax.workflows.tune_configs import TuneConfig
 
 # What may differ between the two halves of a search that was cut off.
-_FREE = ("ray_address", "resume", "overwrite")
+_FREE = ("ray_address", "resume", "overwrite", "tracking")
 
 
 class SearchFolder:

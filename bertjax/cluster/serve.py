@@ -22,6 +22,7 @@ from bertjax.cluster.failures import told_in_one_line
 from bertjax.cluster.session import ray_session
 from bertjax.errors import UserError
 from bertjax.process import prepare_process, tunables
+from bertjax.workflows.named_run import with_folders
 from bertjax.workflows.serve import build, read_token
 from bertjax.workflows.serve_configs import ServeConfig
 
@@ -61,6 +62,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     """
     config.check()
     token = read_token()
+    config = with_folders(config)
     config = replace(
         config,
         run=str(resolve(config.run).absolute()),  # replicas may stand elsewhere

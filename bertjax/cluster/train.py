@@ -33,10 +33,11 @@ from bertjax.cluster.unfinished import RUN, Unfinished
 from bertjax.cluster.worker import Outcome, work
 from bertjax.data.ladder import fit_ladder
 from bertjax.errors import UserError
-from bertjax.training.progress import Listener, Progress
+from bertjax.training.progress import Listener, Listeners, Progress
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import FinetuneResult, Say
 from bertjax.workflows.recipe import max_length, settings, versions
+from bertjax.workflows.tracked import Tracker, params_of, tracked
 
 
 def finetune(
@@ -59,16 +60,20 @@ def finetune(
     with (
         _interruptible(config, unfinished),
         unfinished.tidy(),
+        tracked(config.tracking, "finetune", config.out, config.resume, say) as tracker,
         ray_session(config.cluster.ray_address),
     ):
         check_resources(config.cluster)
         with told_in_one_line(f"reading {config.data}"):
             job = _prepare(config, unfinished, say)
+        tracker.begin(params_of(job.run), job.run.versions)
         with (
             told_in_one_line("training", unfinished.onward),
-            _console(say, verbose, listener) as queue,
+            _console(say, verbose, listener, tracker) as queue,
         ):
-            return _train(job, unfinished, queue)
+            result = _train(job, unfinished, queue)
+        tracker.finish(result.folder)
+        return result
 
 
 @contextmanager
@@ -204,13 +209,16 @@ def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneRes
 
 
 @contextmanager
-def _console(say: Say, verbose: bool, listener: Listener | None) -> Iterator[Queue | None]:
+def _console(
+    say: Say, verbose: bool, listener: Listener | None, tracker: Tracker
+) -> Iterator[Queue | None]:
     """A queue through which the first worker tells; what it tells is shown by a thread."""
-    if not verbose and listener is None:
+    if not verbose and listener is None and not tracker.listens:
         yield None
         return
     bar = Progress()
-    told = listener or bar
+    shown = listener or (bar if verbose else None)
+    told = Listeners(*filter(None, (shown, tracker)))
     methods = SimpleNamespace(say=say, start=told.start, step=told.step, epoch=told.epoch)
     queue = Queue(actor_options={"num_cpus": 0})
     ended = threading.Event()

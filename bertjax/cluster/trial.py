@@ -1,7 +1,7 @@
 """One trial of a search: the finetune workflow in a process of its own, which Ray Tune starts."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -74,7 +74,7 @@ class _Reporter:
     def start(self, done: int, total: int) -> None:
         """Only epochs are told."""
 
-    def step(self, tokens: int, loss: float | None) -> None:
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
         """Only epochs are told."""
 
     def epoch(self, record: dict[str, float]) -> None:

@@ -5,13 +5,15 @@ that do worse than others did after as many epochs. What is done is on disk at a
 that was killed goes on where it was.
 """
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ray.tune import ExperimentAnalysis, ResultGrid, RunConfig, Tuner
 from ray.tune import TuneConfig as RayTuneConfig
@@ -45,10 +47,12 @@ from bertjax.cluster.tune_report import (
 )
 from bertjax.errors import UserError
 from bertjax.process import tunables
-from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
 from bertjax.workflows.flat_settings import with_settings
 from bertjax.workflows.prepare import read_labelled
+from bertjax.workflows.recipe import versions
 from bertjax.workflows.recipe_file import write_recipe
+from bertjax.workflows.tracked import Tracker, tracked
 from bertjax.workflows.tune_configs import TuneConfig
 
 _REDUCTION = 3  # of trials that reach a rung of ASHA, one in so many goes on
@@ -85,8 +89,13 @@ def tune(config: TuneConfig) -> TuneResult:
     folder = SearchFolder(config)
     folder.refuse_what_is_there()
     _check_data(base)
-    with ray_session(config.ray_address, _environment()), _ray_tune_is_quiet():
+    with (
+        tracked(config.tracking, "tune", config.out, config.resume, _say) as tracker,
+        ray_session(config.ray_address, _environment()),
+        _ray_tune_is_quiet(),
+    ):
         concurrent = room_for_trials(config, going_on=config.resume and folder.has_notes())
+        tracker.begin(_params(config), versions())
         tuner = _tuner(config, base, space, folder, concurrent)
         kept = f"; what was done is in {config.out}: --resume goes on"
         try:
@@ -99,7 +108,7 @@ def tune(config: TuneConfig) -> TuneResult:
         ended = sum(row.status != UNFINISHED for row in rows)
         if ended < config.trials:  # Ray Tune returns so after Ctrl-C
             raise UserError(f"interrupted after {ended} of {config.trials} trials{kept}")
-        return _finish(config, base, space, folder, rows)
+        return _finish(config, base, space, folder, rows, tracker)
 
 
 def _final_rows(results: ResultGrid) -> list[Row]:
@@ -124,6 +133,7 @@ def _base(config: TuneConfig) -> FinetuneConfig:
         validation_size=config.validation_size,
         test_size=config.test_size,
         seed=config.seed,
+        tracking=TrackingConfig(track=False),  # of trials: the search tells of them
     )
 
 
@@ -213,9 +223,16 @@ def _ray_tune_is_quiet() -> Iterator[None]:
 
 
 def _finish(
-    config: TuneConfig, base: FinetuneConfig, space: Space, folder: SearchFolder, rows: list[Row]
+    config: TuneConfig,
+    base: FinetuneConfig,
+    space: Space,
+    folder: SearchFolder,
+    rows: list[Row],
+    tracker: Tracker,
 ) -> TuneResult:
     """The plot, the recipe and the run folder of the best; Ray Tune's notes are removed last."""
+    for row in rows:
+        tracker.trial(**_told(row, config.metric))
     best = best_of(rows, config.metric)
     if best is None:
         folder.end(None)
@@ -229,8 +246,34 @@ def _finish(
         _say(f"no plot: it needs the package {error.name} (pip install 'bertjax[report]')")
     write_recipe(folder.recipe, trial_config(base, best.settings, base.out))
     folder.end(best.name)
+    files = (folder.table, folder.plot, folder.recipe)
+    tracker.finish(folder.best, [file for file in files if file.exists()])
     _say(f"best is trial {best.number}: {config.metric} {best.best:.4f}, {describe(best.settings)}")
     return TuneResult(config.out, rows, best)
+
+
+def _params(config: TuneConfig) -> dict[str, Any]:
+    """The settings of a search that MLflow is told."""
+    values = asdict(config)
+    for name in ("out", "resume", "overwrite", "ray_address", "tracking"):
+        del values[name]
+    return json.loads(json.dumps(values))
+
+
+def _told(row: Row, metric: str) -> dict[str, Any]:
+    """A trial as `tracking.trials` logs it."""
+    figures = {f"validation_{metric}": row.best, "best_epoch": row.best_epoch}
+    return {
+        "name": f"trial {row.number}",
+        "status": row.status,
+        "params": {name: str(value) for name, value in row.settings.items()},
+        "metrics": {
+            "epochs": float(row.epochs),
+            **{name: float(value) for name, value in figures.items() if value is not None},
+        },
+        "seconds": float(row.seconds),
+        "error": row.error,
+    }
 
 
 def _say(line: str) -> None:

@@ -127,6 +127,7 @@ class _Loop:
         self.position = Position()
         self.best_params: Any | None = None
         self.unseen: list[Metrics] = []  # of the steps since the last look
+        self.seen: list[dict[str, float]] = []  # figures of the steps that the last look saw
         self.stepping = Stopwatch()  # from epoch's beginning to its last step's end
         self.compiling = Stopwatch()
         self.waiting = Stopwatch()
@@ -184,11 +185,12 @@ class _Loop:
             position.step += 1
             stop = interrupted()
             save = stop or (self.snapshots and self.snapshots.due(self._steps_done()))
-            look = save or position.step % self.config.log_every == 0
+            last = position.step == self.config.steps
+            look = save or last or position.step % self.config.log_every == 0
             if look and (problem := self._look()):
                 return "not finite", problem
             if self.progress:
-                self.progress.step(item.tokens, position.losses[-1] if look else None)
+                self.progress.step(item.tokens, self.seen if look else ())
             if save:
                 self._snapshot()
             if stop:
@@ -220,10 +222,13 @@ class _Loop:
         """
         losses = self.position.losses
         unseen, self.unseen = jax.device_get(self.unseen), []
-        for metrics in unseen:
-            losses.append(float(metrics["loss"]))
+        self.seen = [
+            {name: float(metrics[name]) for name in ("loss", "grad_norm")} for metrics in unseen
+        ]
+        for figures in self.seen:
+            losses.append(figures["loss"])
             problem = _problem(
-                {"the loss": losses[-1], "the norm of the gradient": float(metrics["grad_norm"])},
+                {"the loss": losses[-1], "the norm of the gradient": figures["grad_norm"]},
                 f"in epoch {self.position.epoch + 1} at step {len(losses)}",
             )
             if problem:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from tqdm import tqdm
@@ -14,13 +15,37 @@ class Listener(Protocol):
         """Of all steps of the run, so many are done already."""
         ...
 
-    def step(self, tokens: int, loss: float | None) -> None:
-        """A step of so many real tokens is done; its loss where it is known."""
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
+        """A step of so many real tokens is done.
+
+        Args:
+            seen: the figures (loss, grad_norm) of the steps since the last look at the device, of
+                which this step is the last; empty between two looks.
+        """
         ...
 
     def epoch(self, record: dict[str, float]) -> None:
         """The figures of an epoch."""
         ...
+
+
+class Listeners:
+    """Several listeners, told one after the other."""
+
+    def __init__(self, *listeners: Listener):
+        self._listeners = listeners
+
+    def start(self, done: int, total: int) -> None:
+        for listener in self._listeners:
+            listener.start(done, total)
+
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
+        for listener in self._listeners:
+            listener.step(tokens, seen)
+
+    def epoch(self, record: dict[str, float]) -> None:
+        for listener in self._listeners:
+            listener.epoch(record)
 
 
 class Progress:
@@ -37,17 +62,18 @@ class Progress:
         self._tokens, self._since = 0, 0.0
         self._bar = tqdm(total=total, initial=done, desc="training", unit="step")
 
-    def step(self, tokens: int, loss: float | None) -> None:
-        """Count a step of so many real tokens; `loss` where it is known."""
+    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
+        """Count a step of so many real tokens, and show its loss where it is known."""
         assert self._bar is not None
         if not self._since:  # the first step compiles, so the rate begins after it
             self._since = time.perf_counter()
         else:
             self._tokens += tokens
-        if loss is not None:
+        if seen:
             seconds = time.perf_counter() - self._since
             rate = self._tokens / seconds if seconds else 0.0
-            self._bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
+            loss = f"loss {seen[-1]['loss']:.3f}"
+            self._bar.set_postfix_str(f"{loss}, {rate:,.0f} tokens/s", refresh=False)
         self._bar.update()
 
     def epoch(self, record: dict[str, float]) -> None:

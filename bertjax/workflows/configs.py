@@ -55,6 +55,32 @@ class ClusterConfig(WorkersConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where MLflow keeps what is told of a training."""
+
+    track: bool = True
+    """Tell MLflow of it, if that is installed; BERTJAX_TRACK=0 in the environment turns it off."""
+    tracking_uri: str | None = None
+    """MLflow's store, as in http://host:5000 or sqlite:///mlflow.db; by default that of
+    MLFLOW_TRACKING_URI, else the file mlflow.db here."""
+    experiment: str = "bertjax"
+    """Of MLflow, under which the run is listed."""
+    register: str | None = None
+    """Name in MLflow's registry of which the model becomes a version; by default the experiment."""
+
+    def check(self) -> None:
+        """Raise a UserError if a name is none."""
+        for flag, name in {"experiment": self.experiment, "register": self.register}.items():
+            if name is not None and not name.strip():
+                raise UserError(f"--{flag} is empty: give a name")
+        if self.register and set("/:.%\"'") & set(self.register):
+            raise UserError(
+                f"--register is {self.register!r}, but a name in MLflow's registry has none of "
+                "/ : . % and quotes"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Fine-tune a BERT to classify the texts of a table, and write a run folder."""
 
@@ -112,6 +138,7 @@ class FinetuneConfig:
     overwrite: bool = False
     """Replace the run folder if it exists."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
@@ -129,6 +156,7 @@ class FinetuneConfig:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"--dropout is {self.dropout}, but must be at least 0 and less than 1")
         self.cluster.check()
+        self.tracking.check()
         MeshShape.parse(self.mesh)
         if self.mesh and self.parallel != "mesh":
             raise UserError(f"--mesh {self.mesh} needs --parallel mesh, not {self.parallel}")
@@ -146,7 +174,8 @@ class EvaluateConfig:
     """Score a run folder on a table of labelled texts."""
 
     run: Positional[str]
-    """The run folder, or any checkpoint of a text classifier."""
+    """The run folder, or any checkpoint of a text classifier; or one that MLflow knows, as
+    run:ID, best:EXPERIMENT:METRIC or models:/NAME@ALIAS."""
     data: Positional[str]
     """A .csv, .tsv, .jsonl or .parquet file, a URL of one, a Hub dataset, or `sample`."""
     text: tuple[str, ...] = ()
@@ -157,6 +186,8 @@ class EvaluateConfig:
     """Of matrix products; auto: bfloat16 where the hardware has it."""
     json: bool = False
     """Print the scores as JSON and not as a table."""
+    tracking_uri: str | None = None
+    """Store of a run that MLflow knows, as of `finetune`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +195,8 @@ class PredictConfig:
     """Predict the class of texts, given on the command line or in a table."""
 
     run: Positional[str]
-    """The run folder, or any checkpoint of a text classifier."""
+    """The run folder, or any checkpoint of a text classifier; or one that MLflow knows, as
+    run:ID, best:EXPERIMENT:METRIC or models:/NAME@ALIAS."""
     text: tuple[str, ...] = ()
     """Texts to classify."""
     data: str | None = None
@@ -184,6 +216,8 @@ class PredictConfig:
     """Go on with a --workers job that was cut off; what it has finished is kept."""
     overwrite: bool = False
     """Replace --out if it exists."""
+    tracking_uri: str | None = None
+    """Store of a run that MLflow knows, as of `finetune`."""
     cluster: WorkersConfig = field(default_factory=WorkersConfig)
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from bertjax.evaluation.calibration import calibration_scores
 from bertjax.evaluation.scores import classification_scores
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
+from bertjax.workflows.named_run import run_folder
 
 
 def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -
     Raises:
         UserError: the run or the table cannot be read, or a label was never seen in training.
     """
-    predictor = Predictor.load(config.run, config.precision)
+    folder = run_folder(config.run, config.tracking_uri)
+    predictor = Predictor.load(folder, config.precision)
     label = config.label or predictor.run.label
     if label is None:
         raise UserError(f"{config.run} does not say which column holds the class: pass --label")

@@ -19,7 +19,7 @@ from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
-from bertjax.training.progress import Listener, Progress
+from bertjax.training.progress import Listener, Listeners, Progress
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
@@ -45,6 +45,7 @@ from bertjax.workflows.recipe import (
     versions,
 )
 from bertjax.workflows.scoring import Score, Scored, make_evaluate, make_score, with_scores
+from bertjax.workflows.tracked import Tracker, params_of, tracked
 
 Say = Callable[[str], None]
 
@@ -78,6 +79,21 @@ def finetune(
     config.check()
     MeshShape.parse(config.mesh).over(devices(config))
     folder = _open_snapshots(config)
+    with tracked(config.tracking, "finetune", config.out, config.resume, say) as tracker:
+        bar = Progress() if verbose and listener is None else None
+        try:
+            told = Listeners(*filter(None, (listener or bar, tracker)))
+            result = _finetune(config, folder, say, tracker, told)
+        finally:
+            if bar:
+                bar.close()
+        tracker.finish(result.folder)
+        return result
+
+
+def _finetune(
+    config: FinetuneConfig, folder: Path, say: Say, tracker: Tracker, listener: Listener
+) -> FinetuneResult:
     labelled = read_labelled(
         config.data,
         config.text,
@@ -106,13 +122,9 @@ def finetune(
     score = None
     if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
         score = make_score(small, held_out)
+    tracker.begin(params_of(run), run.versions)
     began = time.perf_counter()
-    bar = Progress() if verbose and listener is None else None
-    try:
-        result = _train(config, small, rows, score, snapshots, say, listener or bar)
-    finally:
-        if bar:
-            bar.close()
+    result = _train(config, small, rows, score, snapshots, say, listener)
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
@@ -208,7 +220,7 @@ def _train(
     score: Score | None,
     snapshots: Snapshots,
     say: Say,
-    listener: Listener | None,
+    listener: Listener,
 ) -> FitResult:
     part = rows.train
     plan = plan_packing(

@@ -8,6 +8,7 @@ from bertjax.data.sources import read_frame, text_of
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Prediction, Predictor
 from bertjax.workflows.configs import PredictConfig
+from bertjax.workflows.named_run import run_folder
 
 
 def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> list[Prediction]:
@@ -27,13 +28,15 @@ def predict(config: PredictConfig, say: Callable[[str], None] | None = None) -> 
             'give texts (--text "...") or a table (--data FILE --out FILE), one of both'
         )
     if not config.data:
-        return Predictor.load(config.run, config.precision)(config.text)
+        folder = run_folder(config.run, config.tracking_uri)
+        return Predictor.load(folder, config.precision)(config.text)
 
     if config.out is None:
         raise UserError("say where the predictions of --data go: --out FILE")
     check_writable(config.out, config.overwrite)
+    folder = run_folder(config.run, config.tracking_uri)
     frame = read_frame(config.data)
-    predictor = Predictor.load(config.run, config.precision)
+    predictor = Predictor.load(folder, config.precision)
     texts = text_of(frame, config.columns or predictor.run.text, config.data)
     predictions = predictor(texts, say)
     write_file(frame.assign(**prediction_columns(predictions, predictor.labels)), config.out)

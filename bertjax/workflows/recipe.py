@@ -160,7 +160,7 @@ def stopped_message(config: FinetuneConfig, result: FitResult) -> str:
 def settings(config: FinetuneConfig) -> dict[str, Any]:
     """Every setting that may change the result, as JSON has it."""
     values = asdict(config)
-    for name in ("out", "resume", "overwrite", "snapshot_every", "cluster"):
+    for name in ("out", "resume", "overwrite", "snapshot_every", "cluster", "tracking"):
         del values[name]
     return json.loads(json.dumps(values))
 

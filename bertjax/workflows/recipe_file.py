@@ -10,11 +10,12 @@ from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.flat_settings import convert, flat_settings, setting_types
 
 # Where a run is written and what becomes of one that is there are no matter of a recipe, nor is on
-# which machines it runs.
+# which machines it runs or who is told.
 LEFT_OUT = frozenset(
     {
         *("out", "resume", "overwrite", "snapshot_every", "workers", "worker_gpus", "topology"),
         *("accelerator", "ray_address", "storage", "retries"),
+        *("track", "tracking_uri", "experiment", "register"),
     }
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bertjax.errors import UserError
+from bertjax.workflows.named_run import with_folders
 from bertjax.workflows.serve_configs import ServeConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def build(config: ServeConfig, token: str | None) -> "Served":
     from bertjax.serving.predictor import Predictor
     from bertjax.serving.served import make_served
 
+    config = with_folders(config)
     predictors = [
         Predictor.load(run, config.precision, config.threshold, config.long_texts)
         for run in (config.run, config.canary)

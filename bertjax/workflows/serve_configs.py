@@ -56,7 +56,8 @@ class ServeConfig:
     """
 
     run: Positional[str]
-    """The run folder, or any checkpoint of a text classifier."""
+    """The run folder, or any checkpoint of a text classifier; or one that MLflow knows, as
+    run:ID, best:EXPERIMENT:METRIC or models:/NAME@ALIAS."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0: all of this machine's."""
     port: int = 8000
@@ -71,6 +72,8 @@ class ServeConfig:
     """Another run folder, which answers a share of the requests to be tried out."""
     canary_share: float = 0.1
     """Of the requests that --canary answers."""
+    tracking_uri: str | None = None
+    """Store of runs that MLflow knows, as of `finetune`."""
     limits: Limits = field(default_factory=Limits)
     cluster: ReplicasConfig = field(default_factory=ReplicasConfig)
 

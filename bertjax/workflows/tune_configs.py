@@ -1,6 +1,6 @@
 """The settings of a search over settings; light to import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 from bertjax.errors import UserError
+from bertjax.workflows.configs import TrackingConfig
 
 Search = Literal["random", "hyperopt", "optuna"]
 
@@ -56,9 +57,11 @@ class TuneConfig:
     """Go on with a search that was cut off."""
     overwrite: bool = False
     """Replace the folder of an earlier search."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range; the space is checked elsewhere."""
+        self.tracking.check()
         for name, least in (("trials", 1), ("concurrent", 0), ("grace", 1), ("trial_cores", 1)):
             if getattr(self, name) < least:
                 flag = name.replace("_", "-")

@@ -38,23 +38,24 @@ def test_all_that_was_told_is_heard_in_order():
     teller = Teller(queue, 12)
     teller.say("line")
     teller.start(0, 4)
-    for loss in (None, None, 0.5, None):
-        teller.step(7, loss)
+    seen = ((), (), ({"loss": 0.5},), ())
+    for figures in seen:
+        teller.step(7, figures)
     teller.epoch({"epoch": 1})
     deliver(queue, listener, lambda: True)
     assert listener.heard == [
         ("say", "line"),
         ("start", 0, 4),
-        *[("step", 12, loss) for loss in (None, None, 0.5, None)],
+        *[("step", 12, figures) for figures in seen],
         ("epoch", {"epoch": 1}),
     ]
 
 
-def test_the_first_step_is_told_at_once_and_others_with_their_loss():
+def test_the_first_step_is_told_at_once_and_others_with_their_figures():
     queue = Queue()
     teller = Teller(queue, 12)
-    for loss in (None, None, None, 0.5, None):
-        teller.step(7, loss)
+    for figures in ((), (), (), ({"loss": 0.5},), ()):
+        teller.step(7, figures)
     assert queue.sent == [1, 3]
 
 

@@ -62,7 +62,7 @@ class Counting:
     def start(self, done: int, total: int) -> None:
         assert (done, total) == (0, 18)
 
-    def step(self, tokens: int, loss: float | None) -> None:
+    def step(self, tokens: int, seen) -> None:
         self.steps += 1
         self.tokens += tokens
 

@@ -17,6 +17,8 @@ from bertjax.cluster.tune import tune
 from bertjax.cluster.tune_console import Console
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
+from bertjax.tracking.runs import list_runs
+from bertjax.workflows.configs import TrackingConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
 SPACE = (
@@ -59,8 +61,13 @@ def names(folder: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def search(ray_here, base, tmp_path_factory) -> TuneConfig:
     """A search by chance: with this seed it draws a trial that fails and one that learns."""
-    config = replace(base, out=tmp_path_factory.mktemp("searches") / "search", seed=2, trials=2)
-    assert main(arguments_of(config)) == 0
+    folder = tmp_path_factory.mktemp("searches")
+    tracking = TrackingConfig(tracking_uri=f"sqlite:///{folder}/store.db", experiment="searches")
+    config = replace(base, out=folder / "search", seed=2, trials=2, tracking=tracking)
+    flags = ("--tracking-uri", str(tracking.tracking_uri), "--experiment", tracking.experiment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BERTJAX_TRACK", raising=False)
+        assert main(arguments_of(config, *flags)) == 0
     return config
 
 
@@ -85,6 +92,20 @@ def test_the_folder_keeps_the_best_run_and_nothing_else_of_the_trials(search):
     assert max(scores) == max(float(row["best_weighted_f1"]) for row in finished)
     assert run["scores"]["support"] == 12
     assert Predictor.load(search.out / "best").probabilities(["cat"]).shape == (1, 3)
+
+
+def test_the_search_is_a_run_of_mlflow_with_its_trials_under_it(search):
+    uri = search.tracking.tracking_uri
+    runs = list_runs(uri, "searches", None, trials=True)
+    assert sorted(run.kind for run in runs) == ["trial", "trial", "tune"]
+    (whole,) = [run for run in runs if run.kind == "tune"]
+    assert (whole.status, whole.has_model, whole.params["trials"]) == ("FINISHED", True, "2")
+    run = json.loads((search.out / "best" / "bertjax.json").read_text())
+    assert whole.metrics["weighted_f1"] == run["scores"]["weighted_f1"]
+    trials = {run.status: run for run in runs if run.kind == "trial"}
+    assert float(trials["FAILED"].params["learning_rate"]) == 1e30
+    best = max(float(row["best_weighted_f1"] or 0) for row in table_of(search))
+    assert trials["FINISHED"].metrics["validation_weighted_f1"] == best
 
 
 def test_the_recipe_runs_as_it_is_to_the_run_of_the_best(search, tmp_path, monkeypatch):

@@ -23,10 +23,10 @@ def last_bar(capsys) -> str:
 def test_the_bar_counts_steps_and_shows_loss_and_rate(capsys, seconds):
     bar = Progress()
     bar.start(done=0, total=4)
-    bar.step(tokens=5000, loss=None)  # compiles, so the rate begins after it
+    bar.step(tokens=5000, seen=())  # compiles, so the rate begins after it
     seconds[0] += 2
-    bar.step(tokens=1000, loss=None)
-    bar.step(tokens=2000, loss=0.12345)
+    bar.step(tokens=1000, seen=())
+    bar.step(tokens=2000, seen=[{"loss": 0.5}, {"loss": 0.12345}])
     bar.close()
     shown = last_bar(capsys)
     assert "training:  75%" in shown
@@ -37,9 +37,9 @@ def test_the_bar_counts_steps_and_shows_loss_and_rate(capsys, seconds):
 def test_the_loss_shown_is_the_last_that_was_known(capsys, seconds):
     bar = Progress()
     bar.start(done=0, total=3)
-    bar.step(10, 0.5)
+    bar.step(10, [{"loss": 0.5}])
     seconds[0] += 1
-    bar.step(10, None)
+    bar.step(10, ())
     bar.close()
     assert "loss 0.500" in last_bar(capsys)
 
@@ -47,7 +47,7 @@ def test_the_loss_shown_is_the_last_that_was_known(capsys, seconds):
 def test_a_resumed_run_starts_where_it_was(capsys):
     bar = Progress()
     bar.start(done=6, total=10)
-    bar.step(10, None)
+    bar.step(10, ())
     bar.close()
     shown = last_bar(capsys)
     assert "7/10" in shown

@@ -1,0 +1,57 @@
+"""A fine-tuning that a store of MLflow knows, which the tests of this folder share."""
+
+import os
+import shutil
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bertjax.training.configs import OptimizerConfig
+from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
+from bertjax.workflows.finetune import finetune
+
+
+class Tracked(NamedTuple):
+    """Where a run was tracked."""
+
+    uri: str
+    folder: Path  # of the run
+    said: str  # on standard error
+
+
+@pytest.fixture(scope="session")
+def tracked_config(table_file: Path, tiny_folder: Path) -> FinetuneConfig:
+    """Two epochs of 6 steps; `out` and the store are to be replaced."""
+    return FinetuneConfig(
+        data=str(table_file),
+        text=("title", "description"),
+        label="tag",
+        checkpoint=str(tiny_folder),
+        out=Path("never"),
+        epochs=2,
+        batch_size=6,
+        validation_size=0.2,
+        precision="float32",
+        optimizer=OptimizerConfig(learning_rate=5e-3),
+    )
+
+
+@pytest.fixture(scope="session")
+def tracked_run(
+    tracked_config: FinetuneConfig, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Tracked:
+    """A finished run in a store of its own, in the experiment `tags`."""
+    place = tmp_path_factory.mktemp("tracked")
+    shutil.copy(empty_store, place / "store.db")
+    tracking = TrackingConfig(tracking_uri=f"sqlite:///{place}/store.db", experiment="tags")
+    config = replace(tracked_config, out=place / "run", tracking=tracking)
+    said = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
+        patch.delenv("BERTJAX_TRACK", raising=False)
+        finetune(config)
+    assert "BERTJAX_TRACK" in os.environ
+    return Tracked(str(tracking.tracking_uri), place / "run", said.getvalue())
