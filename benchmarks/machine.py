@@ -28,6 +28,7 @@ PACKAGES = (
     "keras",
     "keras-hub",
     "ray",
+    "mlflow",
 )
 
 

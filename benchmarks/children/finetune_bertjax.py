@@ -94,14 +94,16 @@ def main() -> None:
 def _arguments(settings: dict[str, Any]) -> list[str]:
     """What a user types: data, columns, seed and folder; `--quick` says more.
 
-    Nothing is tracked, as by no peer.
+    Nothing is tracked, as by no peer, unless that is what is measured.
     """
     epochs = ["--epochs", str(settings["epochs"])] if settings["epochs"] else []
     columns = ["--text", *settings["text"], "--label", settings["label"]]
+    tracked = settings.get("tracked")
+    tracking = ["--tracking-uri", settings["store"]] if tracked else ["--no-track"]
     places = ["--checkpoint", settings["checkpoint"], "--out", settings["out"]]
     return [
         *("finetune", settings["data"], *columns, *places),
-        *("--seed", str(settings["seed"]), "--no-track", *epochs),
+        *("--seed", str(settings["seed"]), *tracking, *epochs),
     ]
 
 

@@ -3,9 +3,9 @@
 import os
 from dataclasses import replace
 
+from bertjax.tracking.fetch import fetch, names_a_run
+from bertjax.tracking.store import store_uri
 from bertjax.workflows.serve_configs import ServeConfig
-
-_BEGINNINGS = ("run:", "best:", "models:/")
 
 
 def run_folder(name: str, tracking_uri: str | None) -> str:
@@ -17,11 +17,8 @@ def run_folder(name: str, tracking_uri: str | None) -> str:
         UserError: the store cannot be used, or has no such run.
         ModuleNotFoundError: mlflow is not installed.
     """
-    if not name.startswith(_BEGINNINGS) or os.path.isdir(name):
+    if not names_a_run(name) or os.path.isdir(name):
         return name
-    from bertjax.tracking.fetch import fetch
-    from bertjax.tracking.store import store_uri
-
     return str(fetch(name, store_uri(tracking_uri)))
 
 
