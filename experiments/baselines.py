@@ -2,6 +2,16 @@
 
     python -m experiments.baselines projects.csv --text title description --label tag
 
+Hardware: 2 cores of an AMD EPYC with AVX512-BF16. On the course's 764 projects, means of 3 seeds:
+
+    rung                                    weighted F1  macro F1  seconds
+    any class                                     0.264     0.228      0.0
+    the most frequent class                       0.234     0.144      0.0
+    rules: a class's name or initials             0.329     0.242      0.0
+    TF-IDF, logistic regression                   0.874     0.821      0.4
+    frozen embeddings, logistic regression        0.890     0.847      4.8
+    fine-tuned BERT                               0.889     0.853     31.0
+
 Each rung is trained and scored on every seed, which draws another stratified split, the one that
 `bertjax finetune --seed` makes. Without a table: the embedded sample.
 """
@@ -76,7 +86,8 @@ def guess(strategy: str) -> Baseline:
 
         model = DummyClassifier(strategy=strategy, random_state=task.seed)
         model.fit(np.zeros((len(task.train_targets), 1)), task.train_targets)
-        return np.asarray(model.predict_proba(np.zeros((len(task.test_texts), 1))))
+        # What it says, and not its probabilities, of which those of `uniform` are all the same.
+        return np.eye(len(task.classes))[model.predict(np.zeros((len(task.test_texts), 1)))]
 
     return baseline
 

@@ -32,6 +32,12 @@ def test_the_most_frequent_class_is_always_the_same(task):
     assert chosen(baselines.guess("most_frequent"), task) == [1, 1, 1, 1]
 
 
+def test_any_class_is_another_one_each_time(task):
+    many = task._replace(test_texts=["a"] * 200)
+    chosen = baselines.guess("uniform")(many).argmax(axis=1)
+    assert 60 < chosen.sum() < 140
+
+
 def test_rules_look_for_names_and_initials_and_else_take_the_most_frequent_class(task):
     assert chosen(baselines.rules, task) == [1, 0, 0, 0]
 
