@@ -87,7 +87,8 @@ def guess(strategy: str) -> Baseline:
         model = DummyClassifier(strategy=strategy, random_state=task.seed)
         model.fit(np.zeros((len(task.train_targets), 1)), task.train_targets)
         # What it says, and not its probabilities, of which those of `uniform` are all the same.
-        return np.eye(len(task.classes))[model.predict(np.zeros((len(task.test_texts), 1)))]
+        said = np.asarray(model.predict(np.zeros((len(task.test_texts), 1))))
+        return np.eye(len(task.classes))[said]
 
     return baseline
 
