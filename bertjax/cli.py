@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import (
@@ -26,6 +26,9 @@ from bertjax.workflows.recipe_file import read_recipe
 from bertjax.workflows.runs import RunsConfig
 from bertjax.workflows.serve_configs import ServeConfig
 from bertjax.workflows.tune_configs import TuneConfig
+
+if TYPE_CHECKING:
+    from bertjax.serving.predictor import Prediction
 
 Config = (
     ExploreConfig
@@ -201,15 +204,19 @@ def _run(config: Config) -> None:
         case PredictConfig():
             from bertjax.workflows.predict import predict
 
-            predictions = predict(config, _say)
-            if config.out is not None:
-                print(f"wrote {len(predictions)} rows to {config.out}", file=sys.stderr)
-                return
-            for text, prediction in zip(config.text, predictions, strict=True):
-                if config.json:
-                    print(json.dumps({"text": text, **prediction}, ensure_ascii=False))
-                    continue
-                print(text)
-                ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])
-                for label, probability in ranked:
-                    print(f"  {probability:6.1%}  {label}")
+            _show_predictions(config, predict(config, _say))
+
+
+def _show_predictions(config: PredictConfig, predictions: "list[Prediction]") -> None:
+    if config.out is not None:
+        print(f"wrote {len(predictions)} rows to {config.out}", file=sys.stderr)
+        return
+    for text, prediction in zip(config.text, predictions, strict=True):
+        if config.json:
+            print(json.dumps({"text": text, **prediction}, ensure_ascii=False))
+            continue
+        print(text)
+        for label, probability in sorted(
+            prediction["probabilities"].items(), key=lambda item: -item[1]
+        ):
+            print(f"  {probability:6.1%}  {label}")
