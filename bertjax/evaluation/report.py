@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bertjax.evaluation.figures import CLOUD_SIZE, DARK, LIGHT, OTHER, Figure
 from bertjax.evaluation.svg import cloud_height, histogram_parts, map_points, map_size
@@ -81,7 +81,11 @@ def render(report: Report) -> str:
 @cache
 def _template() -> "Template":
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["cell"] = _cell
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
@@ -97,8 +101,11 @@ def _template() -> "Template":
         "light": (*LIGHT, OTHER[0]),
         "dark": (*DARK, OTHER[1]),
     }
-    source = resources.files("bertjax.evaluation") / "report.html"
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    return environment.get_template("report.html")
+
+
+def _source(name: str) -> str:
+    return (resources.files("bertjax.evaluation") / name).read_text(encoding="utf-8")
 
 
 def _cell(value: Cell) -> str:
