@@ -1,7 +1,7 @@
 """The pictures of a report as values: what is drawn, not how.
 
-`svg.py` and `report_figures.html` draw them for a page, `drawing.py` as PNG. `name` is that of the file,
-`title` stands above, `alt` says the same in words.
+`svg.py` and `report_figures.html` draw them for a page, `drawing.py` as PNG. `name` is that of the
+file, `title` stands above, `alt` says the same in words.
 """
 
 from dataclasses import dataclass
