@@ -5,7 +5,17 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertjax.evaluation.figures import LIGHT, Bars, Cloud, Figure, Histogram, Scatter, color_of
+from bertjax.evaluation.drawing_text import draw_text, lines_of
+from bertjax.evaluation.figures import (
+    LIGHT,
+    Bars,
+    Cloud,
+    Figure,
+    Histogram,
+    Scatter,
+    Tinted,
+    color_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +35,13 @@ def write_png(figure: Figure, folder: Path) -> Path:
     from matplotlib.figure import Figure as Canvas
 
     path = folder / f"{figure.name}.png"
-    height = 0.9 + 0.3 * len(figure.items) if isinstance(figure, Bars) else 4.2
+    match figure:
+        case Bars():
+            height = 0.9 + 0.3 * len(figure.items)
+        case Tinted():
+            height = 0.9 + 0.25 * len({line for line, *_ in lines_of(figure)})
+        case _:
+            height = 4.2
     canvas = Canvas(figsize=(7.2, max(height, 1.6)), layout="constrained")
     FigureCanvasAgg(canvas)
     axes = canvas.add_subplot()
@@ -41,6 +57,8 @@ def write_png(figure: Figure, folder: Path) -> Path:
             axes.axis("off")
         case Scatter():
             _draw_scatter(axes, figure)
+        case Tinted():
+            draw_text(axes, figure)
     with warnings.catch_warnings():
         # The fonts that matplotlib brings lack the letters of some scripts: boxes stand for them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

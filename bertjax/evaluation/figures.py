@@ -16,6 +16,8 @@ LIGHT = ("#1f5fa8", "#b3500a", "#27724a", "#8a3fa0", "#a8323e", "#0b6f79", "#755
 DARK = ("#7fb2ee", "#f0a060", "#74c995", "#cf9be0", "#f08a92", "#5fc9d3", "#d9bc6a", "#f29ac4")
 OTHER = ("#5f6368", "#a5a29b")
 
+_FAINT = 0.05  # share of a text's largest weight, under which a word is not tinted
+
 CLOUD_SIZE = (440, 280)  # points, as wide and as high as it is laid out
 
 
@@ -103,7 +105,40 @@ class Scatter:
         return f"{self.title}: {len(self.x):,} texts, coloured by class: {', '.join(self.classes)}"
 
 
-Figure = Bars | Histogram | Cloud | Scatter
+@dataclass(frozen=True)
+class Tinted:
+    """A text whose words are tinted by what they add to a score, or take from it."""
+
+    name: str
+    title: str
+    parts: tuple[tuple[str, float], ...]  # make up the text; spaces between words weigh 0
+    score: str  # what the weights add to
+
+    @property
+    def alt(self) -> str:
+        return f"{self.title}. {self.says}"
+
+    @property
+    def says(self) -> str:
+        """The words that weigh most, for and against."""
+        sides = []
+        for side, sign in (("for", 1), ("against", -1)):
+            words = sorted(self._marked(sign), key=lambda part: -abs(part[1]))[:5]
+            found = ", ".join(f"{word} {weight:+.2f}" for word, weight in words)
+            sides.append(f"{side} {self.score}: {found or 'no word'}")
+        return "; ".join(sides)
+
+    def share(self, weight: float) -> float:
+        """How strong a weight is, beside the strongest of the text: 0 to 1; 0 of what is faint."""
+        most = max((abs(weight) for _, weight in self.parts), default=0.0)
+        share = abs(weight) / most if most else 0.0
+        return share if share >= _FAINT else 0.0
+
+    def _marked(self, sign: int) -> list[tuple[str, float]]:
+        return [part for part in self.parts if sign * part[1] > 0 and self.share(part[1])]
+
+
+Figure = Bars | Histogram | Cloud | Scatter | Tinted
 
 
 def color_of(number: int, dark: bool = False) -> str:
