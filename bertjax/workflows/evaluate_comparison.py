@@ -1,0 +1,202 @@
+"""Another run on the same rows, in a report of `bertjax evaluate`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bertjax.data.sources import read_table
+from bertjax.errors import UserError
+from bertjax.evaluation.comparison import (
+    LEVEL,
+    RESAMPLES,
+    SCORES,
+    bootstrap_differences,
+    contingency,
+    mcnemar,
+)
+from bertjax.evaluation.report import Section, Table
+from bertjax.serving.predictor import Predictor
+from bertjax.workflows.configs import EvaluateConfig
+from bertjax.workflows.explore_findings import plural
+from bertjax.workflows.named_run import run_folder
+
+Facts = dict[str, Any]
+
+_SHOWN = 10  # rows in a table
+_LETTERS = 220  # of a text
+_NAMES = {"accuracy": "Accuracy", "weighted_f1": "Weighted F1", "macro_f1": "Macro F1"}
+
+
+@dataclass(frozen=True)
+class Other:
+    """The run to compare with, ready to be asked."""
+
+    name: str
+    predictor: Predictor
+    order: list[int]  # its class for each class of the run that is evaluated
+
+
+def load_other(config: EvaluateConfig, labels: Sequence[str]) -> Other:
+    """The run that `config.compare` names; `labels` are those of the run that is evaluated.
+
+    Raises:
+        UserError: there is no such run, or it has other classes.
+    """
+    assert config.compare is not None
+    folder = run_folder(config.compare, config.tracking_uri)
+    predictor = Predictor.load(folder, config.precision)
+    if set(predictor.labels) != set(labels):
+        raise UserError(
+            f"--compare {config.compare} has the classes {', '.join(predictor.labels)}, but "
+            f"{config.run} has {', '.join(labels)}: compare runs of the same classes"
+        )
+    return Other(config.compare, predictor, [predictor.labels.index(label) for label in labels])
+
+
+def other_probabilities(config: EvaluateConfig, other: Other, label: str) -> np.ndarray:
+    """[N, C] of the other run for the rows of the table, from the columns that it reads.
+
+    Raises:
+        UserError: the table lacks such a column.
+    """
+    table = read_table(config.data, config.text or other.predictor.run.text, label)
+    return other.predictor.probabilities(table.texts)[:, other.order]
+
+
+def measure_comparison(
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    others: np.ndarray,
+    labels: Sequence[str],
+    names: tuple[str, str],
+    seed: int = 0,
+) -> Facts:
+    """What sets two runs apart, by their probabilities [N, C] for rows of true classes [N].
+
+    Args:
+        names: of this run, and of the other.
+
+    Returns:
+        run, other, contingency (both, this_only, other_only, neither), mcnemar (p_value, method,
+        statistic), differences (of each score: this, other, difference, low, high), level,
+        resamples; this_only and other_only: rows that one alone has right, the surest errors of
+        the other first, as row, label, this and other (class, probability).
+    """
+    mine, theirs = probabilities.argmax(axis=1), others.argmax(axis=1)
+    table = contingency(targets, theirs, mine)
+    test = mcnemar(table.first_only, table.second_only)
+    differences = bootstrap_differences(targets, theirs, mine, len(labels), seed=seed)
+
+    def alone(right: np.ndarray, wrong: np.ndarray, errors: np.ndarray) -> list[Facts]:
+        rows = np.flatnonzero((right == targets) & (wrong != targets))
+        rows = rows[np.argsort(-errors[rows].max(axis=1), kind="stable")]
+        return [
+            {
+                "row": int(row),
+                "label": labels[targets[row]],
+                "this": [labels[mine[row]], float(probabilities[row, mine[row]])],
+                "other": [labels[theirs[row]], float(others[row, theirs[row]])],
+            }
+            for row in rows
+        ]
+
+    return {
+        "run": names[0],
+        "other": names[1],
+        "contingency": {
+            "both": table.both,
+            "this_only": table.second_only,
+            "other_only": table.first_only,
+            "neither": table.neither,
+        },
+        "mcnemar": test._asdict(),
+        "differences": {
+            name: {
+                "this": one.second,
+                "other": one.first,
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+            }
+            for name, one in differences.items()
+        },
+        "level": LEVEL,
+        "resamples": RESAMPLES,
+        "this_only": alone(mine, theirs, others),
+        "other_only": alone(theirs, mine, probabilities),
+    }
+
+
+def comparison_section(facts: Facts, texts: Sequence[str]) -> Section:
+    """Scores of both with intervals, who has what right, and the rows that tell them apart."""
+    counts, test = facts["contingency"], facts["mcnemar"]
+    p = test["p_value"]
+    verdict = (
+        "so they differ by more than chance would bring about once in twenty times"
+        if p < 0.05
+        else "so chance may explain the difference"
+    )
+    how = "exact" if test["method"] == "exact" else "by chi-square"
+    sentences = (
+        f"{facts['run']} beside {facts['other']}, on the same rows.",
+        f"{facts['run']} alone has {plural(counts['this_only'], 'row')} right, "
+        f"{facts['other']} alone {counts['other_only']}. McNemar's test ({how}) gives "
+        f"p = {_p(p)}, {verdict}.",
+        f"The intervals hold the middle {facts['level']:.0%} of {facts['resamples']:,} samples of "
+        "the rows: a difference whose interval has 0 in it may be none.",
+    )
+    lines = tuple(
+        (
+            _NAMES[name],
+            f"{one['this']:.3f}",
+            f"{one['other']:.3f}",
+            f"{one['difference']:+.3f}",
+            f"{one['low']:+.3f} to {one['high']:+.3f}",
+        )
+        for name, one in ((name, facts["differences"][name]) for name in SCORES)
+    )
+    tables = [
+        Table("Scores", ("Score", "This run", "The other", "Difference", "Interval"), lines),
+        Table(
+            "Who has how many rows right",
+            ("", "The other right", "The other wrong"),
+            (
+                ("This right", counts["both"], counts["this_only"]),
+                ("This wrong", counts["other_only"], counts["neither"]),
+            ),
+        ),
+    ]
+    for key, caption in {
+        "this_only": "Rows that this run alone has right",
+        "other_only": "Rows that the other alone has right",
+    }.items():
+        if rows := facts[key]:
+            tables.append(_rows(caption, rows, texts))
+    return Section("comparison", "Beside another run", sentences, (), tuple(tables))
+
+
+def _rows(caption: str, rows: Sequence[Facts], texts: Sequence[str]) -> Table:
+    if len(rows) > _SHOWN:
+        caption += f": {_SHOWN} of {len(rows)}, the surest errors first"
+    lines = tuple(
+        (
+            one["row"],
+            one["label"],
+            f"{one['this'][0]} {one['this'][1]:.1%}",
+            f"{one['other'][0]} {one['other'][1]:.1%}",
+            _short(texts[one["row"]]),
+        )
+        for one in rows[:_SHOWN]
+    )
+    return Table(caption, ("Row", "Label", "This run", "The other", "Text"), lines)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"

@@ -1,0 +1,131 @@
+"""The words behind the surest predictions, in a report of `bertjax evaluate`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bertjax.evaluation.figures import Tinted
+from bertjax.evaluation.importance import LIME_SAMPLES, STEPS, Word, lime_words
+from bertjax.evaluation.report import Section
+from bertjax.serving.attribution import attribute
+from bertjax.serving.predictor import Predictor
+from bertjax.workflows.explore_findings import plural
+
+Facts = dict[str, Any]
+
+
+def measure_explained(
+    predictor: Predictor,
+    texts: Sequence[str],
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    most: int,
+    lime: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Facts:
+    """What each word adds to the predictions that were surest: wrong ones, then half as many right.
+
+    Args:
+        texts: N, as they are in the table.
+        targets: true classes [N] int.
+        probabilities: [N, C], of a model of one class a text.
+        most: wrong predictions.
+        lime: whether LIME says so too, which predicts `LIME_SAMPLES` texts for each.
+
+    Returns:
+        method, steps, lime_samples, right and wrong (numbers of rows), largest_gap, and texts: a
+        list of row, text (as the model reads it), label, prediction, probability, baseline, gap,
+        words (text, start, end, weight), and lime (such words, or None).
+    """
+    chosen = choose_rows(targets, probabilities, most)
+    labels, classes = predictor.labels, probabilities.argmax(axis=1)
+    say(f"explaining {plural(len(chosen), 'prediction')} by their words")
+    found = attribute(predictor, [texts[row] for row in chosen], classes[chosen].tolist())
+    explained = []
+    for row, one in zip(chosen, found, strict=True):
+        words = None
+        if lime:
+            words = lime_words(one.text, predictor.probabilities, int(classes[row]))
+        explained.append(
+            {
+                "row": row,
+                "text": one.text,
+                "label": labels[targets[row]],
+                "prediction": labels[classes[row]],
+                "probability": float(probabilities[row].max()),
+                "baseline": one.baseline,
+                "gap": one.gap,
+                "words": [list(word) for word in one.words],
+                "lime": words and [list(word) for word in words],
+            }
+        )
+    return {
+        "method": "integrated gradients",
+        "steps": STEPS,
+        "lime_samples": LIME_SAMPLES if lime else None,
+        "right": int((classes == targets).sum()),
+        "wrong": int((classes != targets).sum()),
+        "largest_gap": max((one.gap for one in found), default=0.0),
+        "texts": explained,
+    }
+
+
+def choose_rows(targets: np.ndarray, probabilities: np.ndarray, most: int) -> list[int]:
+    """The surest wrong predictions, `most` at most; then half as many of the surest right ones.
+
+    Of the latter each class has its surest before one has two.
+    """
+    classes, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    order = np.argsort(-sureness, kind="stable")
+    wrong = [int(row) for row in order if classes[row] != targets[row]][:most]
+    seen = np.zeros(probabilities.shape[1], int)
+    right = []
+    for row in order:
+        if classes[row] == targets[row]:
+            right.append((int(seen[classes[row]]), int(row)))
+            seen[classes[row]] += 1
+    return wrong + [row for _, row in sorted(right, key=lambda pair: pair[0])][: -(-most // 2)]
+
+
+def explained_section(facts: Facts) -> Section | None:
+    """The texts with tinted words; None if there is none."""
+    if not facts["texts"]:
+        return None
+    sentences = [
+        "The surest wrong predictions, then some of the surest right ones. A word on blue with a "
+        "solid line speaks for the predicted class, one on orange with a dashed line against it: "
+        "the darker, the more.",
+        "The weights of a text are by integrated gradients: they add up to what its probability "
+        "has over that of a text of as many [MASK]s, to "
+        f"{max(facts['largest_gap'], 0.0001):.4f} at the worst.",
+    ]
+    if facts["lime_samples"]:
+        sentences.append(
+            f"LIME's weights are of a linear model of {facts['lime_samples']} texts, each with "
+            "some of the words left out."
+        )
+    figures = []
+    for one in facts["texts"]:
+        right = one["label"] == one["prediction"]
+        verdict = "rightly" if right else f"labelled {one['label']}"
+        title = f"Row {one['row']}: {one['prediction']} {one['probability']:.1%}, {verdict}"
+        name, score = f"words-of-row-{one['row']}", one["prediction"]
+        figures.append(Tinted(name, title, _parts(one["text"], one["words"]), score))
+        if one["lime"] is not None:
+            parts = _parts(one["text"], one["lime"])
+            figures.append(Tinted(f"{name}-lime", f"{title}, by LIME", parts, score))
+    return Section("words", "Words that carried predictions", tuple(sentences), tuple(figures))
+
+
+def _parts(text: str, words: Sequence[Sequence[Any]]) -> tuple[tuple[str, float], ...]:
+    """The whole text in order, with what stands between the words."""
+    parts, end = [], 0
+    for word in (Word(*values) for values in words):
+        if word.start > end:
+            parts.append((text[end : word.start], 0.0))
+        parts.append((word.text, word.weight))
+        end = word.end
+    if end < len(text):
+        parts.append((text[end:], 0.0))
+    return tuple(parts)
