@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.workflows.evaluate_behaviour import behaviour_section, measure_behaviour, tests_in
+
+LABELS = ("animals", "money")
+FILE = """
+from bertjax.evaluation.behaviour import Direction, Invariance, Minimum, fill
+
+def other(text):
+    if "3" in text:
+        raise ValueError("three")
+    return text.replace("cat", "bank")
+
+no_matter = Invariance(other)
+more_money = Direction("money", lambda text: text + " bank")
+plain = Minimum("animals", fill("a {} {}", ["cat"], ["1", "\\ud800"]))
+broken = Minimum("money", ["no such word"])
+count = 3
+"""
+
+
+def probabilities(texts):
+    """0.8 of money with a bank, else 0.4."""
+    money = np.array([0.8 if "bank" in text.lower() else 0.4 for text in texts])
+    return np.stack([1 - money, money], axis=1)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "behaviour.py"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_tests_are_found_by_their_names_in_order(file):
+    assert list(tests_in(file)) == ["no matter", "more money", "plain", "broken"]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("def (:", "behaviour.py, line 1 is not Python: invalid syntax"),
+        ("", "behaviour.py makes no behavioural test: it takes one such as "),
+        ("def test(text): return text", "makes no behavioural test"),
+        (
+            "from bertjax.evaluation.behaviour import Minimum\nx = Minimum('a', 'text')",
+            "behaviour.py, line 2, failed: TypeError: texts is 'text', expected a list of texts",
+        ),
+    ],
+)
+def test_a_file_without_tests_is_one_line(source, says, file):
+    file.write_text(source)
+    with pytest.raises(UserError) as caught:
+        tests_in(file)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot read the behavioural tests in .*no.py: No such"):
+        tests_in(tmp_path / "no.py")
+
+
+@pytest.fixture
+def facts(file) -> dict:
+    rows = [*(f"a cat of row {i}" for i in range(5)), "", " ", "a dog"]
+    return measure_behaviour(probabilities, LABELS, rows, tests_in(file))
+
+
+def test_facts_are_json_of_rows_that_have_words(facts):
+    assert json.loads(json.dumps(facts, allow_nan=False).encode()) == facts
+    assert facts["rows"] == [0, 1, 2, 3, 4, 7]
+    found = {test["name"]: test for test in facts["tests"]}
+    assert found["capital letters"]["cases"] == 6
+    assert found["capital letters"]["rate"] == 0
+    assert (found["no matter"]["cases"], found["no matter"]["raised"]) == (4, 1)
+    assert found["no matter"]["rate"] == 1
+    assert found["no matter"]["error"] == "ValueError: three"
+    assert found["more money"]["failed"] == 0
+    assert found["plain"]["failed"] == 0
+    assert found["broken"]["examples"] == [
+        {"text": "no such word", "changed": None, "was": ["money", 0.4], "became": ["animals", 0.6]}
+    ]
+
+
+def test_rows_are_drawn_by_the_seed_and_not_too_many(file):
+    rows = [f"row {i}" for i in range(500)]
+    found = [measure_behaviour(probabilities, LABELS, rows, {}, seed)["rows"] for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert len(found[0]) == 100
+    assert found[0] == sorted(set(found[0]))
+
+
+def test_the_section_says_what_failed_and_what_raised(facts):
+    section = behaviour_section(facts)
+    tests, failures = section.tables
+    verdicts = {line[0]: line[2] for line in tests.rows}
+    assert verdicts["no matter"] == "failed"
+    assert verdicts["plain"] == "passed"
+    assert verdicts["full stop at the end, or none"] == "passed"
+    assert [line for line in tests.rows if line[0] == "broken"] == [
+        ("broken", "the prediction is money", "failed", 1, 1, 100.0)
+    ]
+    assert section.sentences[0].startswith("7 of 9 tests passed without a failure.")
+    assert section.sentences[1] == "no matter raised an error on 1 text: ValueError: three"
+    assert failures.rows[-1] == (
+        "broken", "no such word", "animals 60.0%\nexpected: money 40.0%",
+    )  # fmt: skip
+    assert failures.rows[0] == (
+        "no matter",
+        "a cat of row 0\n→ a bank of row 0",
+        "animals 60.0%\n→ money 80.0%",
+    )
+
+
+def test_a_test_without_a_case_has_no_verdict():
+    facts = measure_behaviour(probabilities, LABELS, ["..."], {})
+    tests = behaviour_section(facts).tables[0]
+    verdicts = {line[0]: line[2] for line in tests.rows}
+    assert verdicts["a typo"] == verdicts["lower case"] == "no case"
