@@ -55,12 +55,7 @@ def run_tests(
     Raises:
         UserError: a test names a class that is not among the labels.
     """
-    for name, test in tests.items():
-        if not isinstance(test, Invariance) and test.label not in labels:
-            raise UserError(
-                f"the behavioural test {name} is about the class {test.label!r}, which the model "
-                f"does not have: it has {', '.join(labels)}"
-            )
+    check_labels(tests, labels)
     gathered = {name: _cases(test, rows) for name, test in tests.items()}
     texts = [text for pairs, _ in gathered.values() for pair in pairs for text in pair]
     unique = [text for text in dict.fromkeys(texts) if text is not None]
@@ -69,6 +64,16 @@ def run_tests(
     return [
         _outcome(name, test, *gathered[name], known, list(labels)) for name, test in tests.items()
     ]
+
+
+def check_labels(tests: Mapping[str, Test], labels: Sequence[str]) -> None:
+    """Raise a UserError if a test names a class that is not among the labels."""
+    for name, test in tests.items():
+        if not isinstance(test, Invariance) and test.label not in labels:
+            raise UserError(
+                f"the behavioural test {name} is about the class {test.label!r}, which the model "
+                f"does not have: it has {', '.join(labels)}"
+            )
 
 
 _Pair = tuple[str, str | None]

@@ -199,10 +199,6 @@ class EvaluateConfig:
     compare: str | None = None
     """Another run to compare with in the report, named as RUN is."""
 
-    def check(self) -> None:
-        """Raise a UserError if a setting is out of its range."""
-        _check_range("explain", self.explain, 0, None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:

@@ -1,6 +1,6 @@
 """Behavioural tests in a report of `bertjax evaluate`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,21 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.evaluation.behaviour import BUILT_IN, Direction, Invariance, Minimum, Test
 from bertjax.evaluation.behaviour_outcomes import run_tests
-from bertjax.evaluation.report import Section, Table
-from bertjax.workflows.explore_findings import plural
+from bertjax.evaluation.figures import Intervals, Span
+from bertjax.evaluation.intervals import wilson
+from bertjax.evaluation.report import Finding, Section, Table
+from bertjax.evaluation.slices import SMALL
+from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.user_code import load_user_code
+from bertjax.workflows.wording import plural, short
 
 Facts = dict[str, Any]
 
 ROWS = 100  # of the table that are changed
-_LETTERS = 160  # of a text in a table
+_NAMED = 4  # tests in a sentence
+_NAME = 60  # letters of a test
+_MANY = 0.05  # share of failed cases from which a test is a matter
 
 
 def tests_in(path: Path) -> dict[str, Test]:
@@ -43,7 +50,7 @@ def tests_in(path: Path) -> dict[str, Test]:
 def measure_behaviour(
     probabilities: Callable[[Sequence[str]], np.ndarray],
     labels: Sequence[str],
-    texts: Sequence[str],
+    rows: Rows,
     own: Mapping[str, Test],
     seed: int = 0,
 ) -> Facts:
@@ -56,30 +63,30 @@ def measure_behaviour(
     Raises:
         UserError: a test is about a class that the model does not have.
     """
-    filled = [row for row, text in enumerate(texts) if text.strip()]
-    drawn = np.random.default_rng(seed).permutation(len(filled))[:ROWS]
-    rows = sorted(filled[i] for i in drawn)
+    filled = [row for row, text in enumerate(rows.texts) if text.strip()]
+    order = np.random.default_rng(seed).permutation(len(filled))[:ROWS]
+    drawn = sorted(filled[i] for i in order)
     outcomes = run_tests(
         {**BUILT_IN, **own},
-        lambda many: probabilities([_written(text) for text in many]),
+        lambda many: probabilities([shown_text(text) for text in many]),
         labels,
-        [texts[row] for row in rows],
+        [rows.texts[row] for row in drawn],
     )
     tests = []
     for outcome in outcomes:
-        values = asdict(outcome) | {"error": _written(outcome.error)}
+        values = asdict(outcome) | {"error": shown_text(outcome.error)}
         values["rate"] = outcome.failed / outcome.cases if outcome.cases else None
         values["examples"] = [
             {
-                "text": _written(case.text),
-                "changed": None if case.changed is None else _written(case.changed),
+                "text": shown_text(case.text),
+                "changed": None if case.changed is None else shown_text(case.changed),
                 "was": list(case.was),
                 "became": list(case.became),
             }
             for case in outcome.examples
         ]
         tests.append(values)
-    return {"rows": rows, "tests": tests}
+    return {"rows": rows.numbers[drawn].tolist(), "tests": tests}
 
 
 def behaviour_section(facts: Facts) -> Section:
@@ -94,7 +101,7 @@ def behaviour_section(facts: Facts) -> Section:
     for test in tests:
         if test["raised"]:
             count = plural(test["raised"], "text")
-            sentences.append(f"{test['name']} raised an error on {count}: {test['error']}")
+            sentences.append(f"{test['name']} raised an error on {count}: {short(test['error'])}")
     lines = tuple(
         (
             test["name"],
@@ -114,7 +121,47 @@ def behaviour_section(facts: Facts) -> Section:
     if examples:
         header = ("Test", "Text, and what became of it", "Prediction")
         tables.append(Table("Cases that failed, the worst of each test", header, examples))
-    return Section("behaviour", "Behavioural tests", tuple(sentences), (), tuple(tables))
+    figures = _picture(tests)
+    return Section("behaviour", "Behavioural tests", tuple(sentences), figures, tuple(tables))
+
+
+def behaviour_findings(facts: Facts) -> Iterator[Finding]:
+    """What failed, in a sentence, and what raised an error."""
+    failed = [test for test in facts["tests"] if test["failed"]]
+    failed.sort(key=lambda test: -test["rate"])
+    if failed:
+        said = ", ".join(
+            f"{short(test['name'], _NAME)} ({test['rate']:.1%} of {test['cases']:,})"
+            for test in failed[:_NAMED]
+        )
+        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+        grave = any(test["rate"] > _MANY for test in failed)
+        yield Finding(f"Behavioural tests with failures: {said}{more}.", grave, "behaviour")
+    else:
+        yield Finding("No case of a behavioural test failed.", False, "behaviour")
+    for test in facts["tests"]:
+        if test["raised"]:
+            text = (
+                f"The behavioural test {short(test['name'], _NAME)} failed itself on "
+                f"{plural(test['raised'], 'text')}: {short(test['error'])}"
+            )
+            yield Finding(text, True, "behaviour")
+
+
+def _picture(tests: Sequence[Facts]) -> tuple[Intervals, ...]:
+    """The share of each test's cases that passed, if any test has one."""
+    spans = tuple(
+        Span(
+            test["name"],
+            1 - test["rate"],
+            *wilson(test["cases"] - test["failed"], test["cases"]),
+            test["cases"] < SMALL,
+        )
+        for test in tests
+        if test["cases"]
+    )
+    title = "Share of the cases that passed, and between what it lies (95 %)"
+    return (Intervals("behaviour", title, spans, 1.0, "every case"),) if spans else ()
 
 
 def _verdict(test: Facts) -> str:
@@ -127,15 +174,6 @@ def _example(case: Facts) -> tuple[str, str]:
     """(both texts, both predictions)."""
     (old, before), (new, after) = case["was"], case["became"]
     if case["changed"] is None:
-        return _short(case["text"]), f"{new} {after:.1%}\nexpected: {old} {before:.1%}"
-    texts = f"{_short(case['text'])}\n→ {_short(case['changed'])}"
+        return short(case["text"]), f"{new} {after:.1%}\nexpected: {old} {before:.1%}"
+    texts = f"{short(case['text'])}\n→ {short(case['changed'])}"
     return texts, f"{old} {before:.1%}\n→ {new} {after:.1%}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
-
-
-def _written(text: str) -> str:
-    """As UTF-8 can hold it: a lone surrogate becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,12 +1,12 @@
 """Another run on the same rows, in a report of `bertjax evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertjax.data.sources import read_table
+from bertjax.data.sources import check_columns, text_of
 from bertjax.errors import UserError
 from bertjax.evaluation.comparison import (
     LEVEL,
@@ -16,16 +16,20 @@ from bertjax.evaluation.comparison import (
     contingency,
     mcnemar,
 )
-from bertjax.evaluation.report import Section, Table
+from bertjax.evaluation.report import Finding, Section, Table
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
-from bertjax.workflows.explore_findings import plural
+from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.named_run import run_folder
+from bertjax.workflows.wording import plural, short
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Facts = dict[str, Any]
 
 _SHOWN = 10  # rows in a table
-_LETTERS = 220  # of a text
 _NAMES = {"accuracy": "Accuracy", "weighted_f1": "Weighted F1", "macro_f1": "Macro F1"}
 
 
@@ -55,25 +59,27 @@ def load_other(config: EvaluateConfig, labels: Sequence[str]) -> Other:
     return Other(config.compare, predictor, [predictor.labels.index(label) for label in labels])
 
 
-def other_probabilities(config: EvaluateConfig, other: Other, label: str) -> np.ndarray:
-    """[N, C] of the other run for the rows of the table, from the columns that it reads.
+def other_probabilities(config: EvaluateConfig, other: Other, frame: "pd.DataFrame") -> np.ndarray:
+    """[N, C] of the other run for N rows of the table, from the columns that it reads.
 
     Raises:
         UserError: the table lacks such a column.
     """
-    table = read_table(config.data, config.text or other.predictor.run.text, label)
-    return other.predictor.probabilities(table.texts)[:, other.order]
+    columns = config.text or other.predictor.run.text
+    check_columns(frame, columns, config.data)
+    texts = text_of(frame, columns, config.data)
+    return other.predictor.probabilities(texts)[:, other.order]
 
 
 def measure_comparison(
-    targets: np.ndarray,
+    rows: Rows,
     probabilities: np.ndarray,
     others: np.ndarray,
     labels: Sequence[str],
     names: tuple[str, str],
     seed: int = 0,
 ) -> Facts:
-    """What sets two runs apart, by their probabilities [N, C] for rows of true classes [N].
+    """What sets two runs apart, by their probabilities [N, C] for N rows.
 
     Args:
         names: of this run, and of the other.
@@ -82,24 +88,24 @@ def measure_comparison(
         run, other, contingency (both, this_only, other_only, neither), mcnemar (p_value, method,
         statistic), differences (of each score: this, other, difference, low, high), level,
         resamples; this_only and other_only: rows that one alone has right, the surest errors of
-        the other first, as row, label, this and other (class, probability).
+        the other first, as row, label, this and other (class, probability), text.
     """
-    mine, theirs = probabilities.argmax(axis=1), others.argmax(axis=1)
+    targets, mine, theirs = rows.targets, probabilities.argmax(axis=1), others.argmax(axis=1)
     table = contingency(targets, theirs, mine)
-    test = mcnemar(table.first_only, table.second_only)
     differences = bootstrap_differences(targets, theirs, mine, len(labels), seed=seed)
 
     def alone(right: np.ndarray, wrong: np.ndarray, errors: np.ndarray) -> list[Facts]:
-        rows = np.flatnonzero((right == targets) & (wrong != targets))
-        rows = rows[np.argsort(-errors[rows].max(axis=1), kind="stable")]
+        found = np.flatnonzero((right == targets) & (wrong != targets))
+        found = found[np.argsort(-errors[found].max(axis=1), kind="stable")]
         return [
             {
-                "row": int(row),
+                "row": int(rows.numbers[row]),
                 "label": labels[targets[row]],
                 "this": [labels[mine[row]], float(probabilities[row, mine[row]])],
                 "other": [labels[theirs[row]], float(others[row, theirs[row]])],
+                "text": shown_text(rows.texts[row]),
             }
-            for row in rows
+            for row in found.tolist()
         ]
 
     return {
@@ -111,7 +117,7 @@ def measure_comparison(
             "other_only": table.first_only,
             "neither": table.neither,
         },
-        "mcnemar": test._asdict(),
+        "mcnemar": mcnemar(table.first_only, table.second_only)._asdict(),
         "differences": {
             name: {
                 "this": one.second,
@@ -129,23 +135,20 @@ def measure_comparison(
     }
 
 
-def comparison_section(facts: Facts, texts: Sequence[str]) -> Section:
+def comparison_section(facts: Facts) -> Section:
     """Scores of both with intervals, who has what right, and the rows that tell them apart."""
     counts, test = facts["contingency"], facts["mcnemar"]
-    p = test["p_value"]
-    verdict = (
-        "so they differ by more than chance would bring about once in twenty times"
-        if p < 0.05
-        else "so chance may explain the difference"
-    )
     how = "exact" if test["method"] == "exact" else "by chi-square"
+    verdict = (
+        "that would be rare by chance alone" if _differ(facts) else "that may well be by chance"
+    )
     sentences = (
-        f"{facts['run']} beside {facts['other']}, on the same rows.",
-        f"{facts['run']} alone has {plural(counts['this_only'], 'row')} right, "
-        f"{facts['other']} alone {counts['other_only']}. McNemar's test ({how}) gives "
-        f"p = {_p(p)}, {verdict}.",
-        f"The intervals hold the middle {facts['level']:.0%} of {facts['resamples']:,} samples of "
-        "the rows: a difference whose interval has 0 in it may be none.",
+        f"This run is {facts['run']}, the other {facts['other']}; both predict the same rows.",
+        f"This run alone has {plural(counts['this_only'], 'row')} right, the other alone "
+        f"{counts['other_only']:,}: McNemar's test ({how}) gives p = {_p(test['p_value'])}, so "
+        f"{verdict}.",
+        f"Of the difference in {facts['resamples']:,} samples of the rows the middle "
+        f"{facts['level']:.0%} is the interval: if it holds 0, there may be none.",
     )
     lines = tuple(
         (
@@ -173,11 +176,27 @@ def comparison_section(facts: Facts, texts: Sequence[str]) -> Section:
         "other_only": "Rows that the other alone has right",
     }.items():
         if rows := facts[key]:
-            tables.append(_rows(caption, rows, texts))
+            tables.append(_rows(caption, rows))
     return Section("comparison", "Beside another run", sentences, (), tuple(tables))
 
 
-def _rows(caption: str, rows: Sequence[Facts], texts: Sequence[str]) -> Table:
+def comparison_findings(facts: Facts) -> Iterator[Finding]:
+    """Which run is better, in a sentence."""
+    one = facts["differences"]["accuracy"]
+    way = "better" if one["difference"] > 0 else "worse"
+    interval = f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f} points of accuracy"
+    if _differ(facts):
+        text = f"Surely {way} than {facts['other']}: {interval}."
+    else:
+        text = f"Not surely better or worse than {facts['other']}: {interval}."
+    yield Finding(text, _differ(facts) and way == "worse", "comparison")
+
+
+def _differ(facts: Facts) -> bool:
+    return facts["mcnemar"]["p_value"] < 1 - facts["level"]
+
+
+def _rows(caption: str, rows: Sequence[Facts]) -> Table:
     if len(rows) > _SHOWN:
         caption += f": {_SHOWN} of {len(rows)}, the surest errors first"
     lines = tuple(
@@ -186,7 +205,7 @@ def _rows(caption: str, rows: Sequence[Facts], texts: Sequence[str]) -> Table:
             one["label"],
             f"{one['this'][0]} {one['this'][1]:.1%}",
             f"{one['other'][0]} {one['other'][1]:.1%}",
-            _short(texts[one["row"]]),
+            short(one["text"]),
         )
         for one in rows[:_SHOWN]
     )
@@ -195,8 +214,3 @@ def _rows(caption: str, rows: Sequence[Facts], texts: Sequence[str]) -> Table:
 
 def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"

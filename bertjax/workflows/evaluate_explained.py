@@ -10,15 +10,16 @@ from bertjax.evaluation.importance import LIME_SAMPLES, STEPS, Word, lime_words
 from bertjax.evaluation.report import Section
 from bertjax.serving.attribution import attribute
 from bertjax.serving.predictor import Predictor
-from bertjax.workflows.explore_findings import plural
+from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_rows import Rows
+from bertjax.workflows.wording import plural
 
 Facts = dict[str, Any]
 
 
 def measure_explained(
     predictor: Predictor,
-    texts: Sequence[str],
-    targets: np.ndarray,
+    rows: Rows,
     probabilities: np.ndarray,
     most: int,
     lime: bool = False,
@@ -27,21 +28,21 @@ def measure_explained(
     """What each word adds to the predictions that were surest: wrong ones, then half as many right.
 
     Args:
-        texts: N, as they are in the table.
-        targets: true classes [N] int.
-        probabilities: [N, C], of a model of one class a text.
+        probabilities: of the rows [N, C].
         most: wrong predictions.
         lime: whether LIME says so too, which predicts `LIME_SAMPLES` texts for each.
 
     Returns:
-        method, steps, lime_samples, right and wrong (numbers of rows), largest_gap, and texts: a
-        list of row, text (as the model reads it), label, prediction, probability, baseline, gap,
-        words (text, start, end, weight), and lime (such words, or None).
+        method, steps, lime_samples, largest_gap, and texts: a list of row, text (as the model
+        reads it), label, prediction, probability, baseline, gap, words (text, start, end, weight),
+        and lime (such words, or None).
     """
-    chosen = choose_rows(targets, probabilities, most)
+    chosen = choose_rows(rows.targets, probabilities, most)
+    if chosen:
+        say(f"weighing the words of {plural(len(chosen), 'text')}")
     labels, classes = predictor.labels, probabilities.argmax(axis=1)
-    say(f"explaining {plural(len(chosen), 'prediction')} by their words")
-    found = attribute(predictor, [texts[row] for row in chosen], classes[chosen].tolist())
+    texts = [shown_text(rows.texts[row]) for row in chosen]
+    found = attribute(predictor, texts, classes[chosen].tolist())
     explained = []
     for row, one in zip(chosen, found, strict=True):
         words = None
@@ -49,23 +50,21 @@ def measure_explained(
             words = lime_words(one.text, predictor.probabilities, int(classes[row]))
         explained.append(
             {
-                "row": row,
+                "row": int(rows.numbers[row]),
                 "text": one.text,
-                "label": labels[targets[row]],
+                "label": labels[rows.targets[row]],
                 "prediction": labels[classes[row]],
                 "probability": float(probabilities[row].max()),
                 "baseline": one.baseline,
                 "gap": one.gap,
                 "words": [list(word) for word in one.words],
-                "lime": words and [list(word) for word in words],
+                "lime": None if words is None else [list(word) for word in words],
             }
         )
     return {
         "method": "integrated gradients",
         "steps": STEPS,
         "lime_samples": LIME_SAMPLES if lime else None,
-        "right": int((classes == targets).sum()),
-        "wrong": int((classes != targets).sum()),
         "largest_gap": max((one.gap for one in found), default=0.0),
         "texts": explained,
     }

@@ -1,4 +1,4 @@
-"""Weights of words: they add up, they are the model's own gradients, and packing changes nothing."""
+"""Weights of words add up, are the model's own gradients, and do not depend on texts beside."""
 
 import jax
 import jax.numpy as jnp

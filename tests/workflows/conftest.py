@@ -2,13 +2,17 @@
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
+from bertjax.workflows.evaluate_rows import Rows
 
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
@@ -55,3 +59,16 @@ def tracked_run(
         finetune(config)
     assert "BERTJAX_TRACK" in os.environ
     return Tracked(str(tracking.tracking_uri), place / "run", said.getvalue())
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> Callable[[Sequence[str], Sequence[int]], Rows]:
+    """(texts, classes) -> the rows of a table before which two rows have no label."""
+
+    def make(texts: Sequence[str], targets: Sequence[int] = ()) -> Rows:
+        numbers = np.arange(2, 2 + len(texts))
+        classes = np.array(targets or [0] * len(texts), np.int32)
+        frame = pd.DataFrame({"text": list(texts)}, index=numbers)
+        return Rows(list(texts), [], classes, numbers, frame, ("text",), "label", 2, "")
+
+    return make

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.workflows.evaluate_behaviour import behaviour_section, measure_behaviour, tests_in
+from bertjax.workflows.evaluate_behaviour import (
+    behaviour_findings,
+    behaviour_section,
+    measure_behaviour,
+    tests_in,
+)
 
 LABELS = ("animals", "money")
 FILE = """
@@ -61,19 +66,19 @@ def test_a_file_without_tests_is_one_line(source, says, file):
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="cannot read the behavioural tests in .*no.py: No such"):
+    with pytest.raises(UserError, match=r"cannot read the behavioural tests in .*no\.py: No such"):
         tests_in(tmp_path / "no.py")
 
 
 @pytest.fixture
-def facts(file) -> dict:
-    rows = [*(f"a cat of row {i}" for i in range(5)), "", " ", "a dog"]
+def facts(file, make_rows) -> dict:
+    rows = make_rows([*(f"a cat of row {i}" for i in range(5)), "", " ", "a dog"])
     return measure_behaviour(probabilities, LABELS, rows, tests_in(file))
 
 
 def test_facts_are_json_of_rows_that_have_words(facts):
     assert json.loads(json.dumps(facts, allow_nan=False).encode()) == facts
-    assert facts["rows"] == [0, 1, 2, 3, 4, 7]
+    assert facts["rows"] == [2, 3, 4, 5, 6, 9]
     found = {test["name"]: test for test in facts["tests"]}
     assert found["capital letters"]["cases"] == 6
     assert found["capital letters"]["rate"] == 0
@@ -87,8 +92,8 @@ def test_facts_are_json_of_rows_that_have_words(facts):
     ]
 
 
-def test_rows_are_drawn_by_the_seed_and_not_too_many(file):
-    rows = [f"row {i}" for i in range(500)]
+def test_rows_are_drawn_by_the_seed_and_not_too_many(make_rows):
+    rows = make_rows([f"row {i}" for i in range(500)])
     found = [measure_behaviour(probabilities, LABELS, rows, {}, seed)["rows"] for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
     assert len(found[0]) == 100
@@ -117,8 +122,32 @@ def test_the_section_says_what_failed_and_what_raised(facts):
     )
 
 
-def test_a_test_without_a_case_has_no_verdict():
-    facts = measure_behaviour(probabilities, LABELS, ["..."], {})
-    tests = behaviour_section(facts).tables[0]
-    verdicts = {line[0]: line[2] for line in tests.rows}
+def test_the_picture_has_the_share_that_passed(facts):
+    [figure] = behaviour_section(facts).figures
+    spans = {span.name: span for span in figure.spans}
+    assert spans["no matter"].value == 0
+    assert spans["plain"].value == spans["plain"].high == 1
+    assert spans["plain"].low == pytest.approx(2 / (2 + 1.96**2), abs=1e-3)  # Wilson's of 2 of 2
+    assert spans["plain"].faint
+
+
+def test_findings_name_what_fails_most_and_what_raised(facts):
+    first, second = behaviour_findings(facts)
+    assert first.text == (
+        "Behavioural tests with failures: no matter (100.0% of 4), broken (100.0% of 1)."
+    )
+    assert first.grave
+    assert second.text == (
+        "The behavioural test no matter failed itself on 1 text: ValueError: three"
+    )
+
+
+def test_a_test_without_a_case_has_no_verdict(make_rows):
+    facts = measure_behaviour(probabilities, LABELS, make_rows(["..."]), {})
+    section = behaviour_section(facts)
+    verdicts = {line[0]: line[2] for line in section.tables[0].rows}
     assert verdicts["a typo"] == verdicts["lower case"] == "no case"
+    [finding] = behaviour_findings(facts)
+    assert finding.text == "No case of a behavioural test failed."
+    none = measure_behaviour(probabilities, LABELS, make_rows([""]), {})
+    assert behaviour_section(none).figures == ()

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from bertjax.checkpoints.folder import load, save
+from bertjax.data.sources import read_frame
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
 from bertjax.workflows.evaluate_comparison import (
+    comparison_findings,
     comparison_section,
     load_other,
     measure_comparison,
@@ -16,15 +18,15 @@ from bertjax.workflows.evaluate_comparison import (
 )
 
 LABELS = ("a", "b")
-TARGETS = np.array([0, 0, 0, 1, 1])
+TARGETS = [0, 0, 0, 1, 1]
 THIS = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]])
 OTHER = np.array([[0.9, 0.1], [0.3, 0.7], [0.7, 0.3], [0.6, 0.4], [0.95, 0.05]])
 TEXTS = ["zero", "one\ntwo", "two", "three", "f" * 300]
 
 
 @pytest.fixture(scope="module")
-def facts() -> dict:
-    return measure_comparison(TARGETS, THIS, OTHER, LABELS, ("mine", "theirs"))
+def facts(make_rows) -> dict:
+    return measure_comparison(make_rows(TEXTS, TARGETS), THIS, OTHER, LABELS, ("mine", "theirs"))
 
 
 def test_facts_are_json_and_tell_the_two_apart(facts):
@@ -38,37 +40,45 @@ def test_facts_are_json_and_tell_the_two_apart(facts):
     assert (accuracy["this"], accuracy["other"]) == (0.8, 0.4)
     assert accuracy["difference"] == pytest.approx(0.4)
     assert accuracy["low"] < 0.4 < accuracy["high"]
-    assert [one["row"] for one in facts["this_only"]] == [4, 1, 3]  # the other's surest first
+    assert [one["row"] for one in facts["this_only"]] == [6, 3, 5]  # the other's surest first
     assert facts["other_only"] == [
-        {"row": 2, "label": "a", "this": ["b", 0.6], "other": ["a", 0.7]}
+        {"row": 4, "label": "a", "this": ["b", 0.6], "other": ["a", 0.7], "text": "two"}
     ]
 
 
 def test_the_section_says_whether_it_may_be_chance(facts):
-    section = comparison_section(facts, TEXTS)
+    section = comparison_section(facts)
     assert section.sentences[1] == (
-        "mine alone has 3 rows right, theirs alone 1. McNemar's test (exact) gives p = 0.625, so "
-        "chance may explain the difference."
+        "This run alone has 3 rows right, the other alone 1: McNemar's test (exact) gives "
+        "p = 0.625, so that may well be by chance."
     )
     scores, counts, ours, theirs = section.tables
     assert scores.rows[0][:4] == ("Accuracy", "0.800", "0.400", "+0.400")
     assert counts.rows == (("This right", 1, 3), ("This wrong", 1, 0))
-    assert ours.rows[0] == (4, "b", "b 90.0%", "a 95.0%", "f" * 219 + "…")
+    assert ours.rows[0] == (6, "b", "b 90.0%", "a 95.0%", "f" * 219 + "…")
     assert ours.rows[1][-1] == "one two"
-    assert theirs.rows == ((2, "a", "b 60.0%", "a 70.0%", "two"),)
+    assert theirs.rows == ((4, "a", "b 60.0%", "a 70.0%", "two"),)
+    [finding] = comparison_findings(facts)
+    assert finding.text.startswith("Not surely better or worse than theirs: ")
+    assert not finding.grave
 
 
-def test_a_clear_difference_is_called_one():
-    targets = np.zeros(60, int)
+def test_a_clear_difference_is_called_one(make_rows):
     this, other = np.tile([0.9, 0.1], (60, 1)), np.tile([0.9, 0.1], (60, 1))
     other[:30] = [0.2, 0.8]
-    section = comparison_section(
-        measure_comparison(targets, this, other, LABELS, ("mine", "theirs")), ["x"] * 60
-    )
-    assert "(by chi-square) gives p = 1.2e-07, so they differ" in section.sentences[1]
+    rows = make_rows(["x"] * 60)
+    facts = measure_comparison(rows, this, other, LABELS, ("mine", "theirs"))
+    section = comparison_section(facts)
+    assert "(by chi-square) gives p = 1.2e-07, so that would be rare" in section.sentences[1]
     assert section.tables[2].caption.endswith("10 of 30, the surest errors first")
     assert len(section.tables[2].rows) == 10
     assert len(section.tables) == 3
+    [finding] = comparison_findings(facts)
+    assert finding.text.startswith("Surely better than theirs: +3")
+    turned = measure_comparison(rows, other, this, LABELS, ("mine", "theirs"))
+    [finding] = comparison_findings(turned)
+    assert finding.text.startswith("Surely worse than theirs: -6")
+    assert finding.grave
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +101,11 @@ def test_classes_may_stand_in_another_order(run_folder, turned, table_file):
     other = load_other(config, labels)
     assert other.predictor.labels == labels[::-1]
     again = load_other(replace(config, compare=str(run_folder)), labels)
-    np.testing.assert_allclose(
-        other_probabilities(config, other, "tag"),
-        other_probabilities(config, again, "tag"),
-        atol=1e-6,
-    )
+    frame = read_frame(str(table_file))
+    found = other_probabilities(config, other, frame)
+    np.testing.assert_allclose(found, other_probabilities(config, again, frame), atol=1e-6)
+    with pytest.raises(UserError, match="has no column 'nothing'"):
+        other_probabilities(replace(config, text=("nothing",)), other, frame)
 
 
 def test_a_run_of_other_classes_or_none_is_one_line(run_folder, table_file, tmp_path):
