@@ -16,6 +16,7 @@ from bertjax.evaluation.comparison import (
     contingency,
     mcnemar,
 )
+from bertjax.evaluation.figures import Intervals, Span
 from bertjax.evaluation.report import Finding, Section, Table
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
@@ -150,18 +151,8 @@ def comparison_section(facts: Facts) -> Section:
         f"Of the difference in {facts['resamples']:,} samples of the rows the middle "
         f"{facts['level']:.0%} is the interval: if it holds 0, there may be none.",
     )
-    lines = tuple(
-        (
-            _NAMES[name],
-            f"{one['this']:.3f}",
-            f"{one['other']:.3f}",
-            f"{one['difference']:+.3f}",
-            f"{one['low']:+.3f} to {one['high']:+.3f}",
-        )
-        for name, one in ((name, facts["differences"][name]) for name in SCORES)
-    )
     tables = [
-        Table("Scores", ("Score", "This run", "The other", "Difference", "Interval"), lines),
+        _scores(facts),
         Table(
             "Who has how many rows right",
             ("", "The other right", "The other wrong"),
@@ -177,7 +168,7 @@ def comparison_section(facts: Facts) -> Section:
     }.items():
         if rows := facts[key]:
             tables.append(_rows(caption, rows))
-    return Section("comparison", "Beside another run", sentences, (), tuple(tables))
+    return Section("comparison", "Beside another run", sentences, (_picture(facts),), tuple(tables))
 
 
 def comparison_findings(facts: Facts) -> Iterator[Finding]:
@@ -190,6 +181,29 @@ def comparison_findings(facts: Facts) -> Iterator[Finding]:
     else:
         text = f"Not surely better or worse than {facts['other']}: {interval}."
     yield Finding(text, _differ(facts) and way == "worse", "comparison")
+
+
+def _scores(facts: Facts) -> Table:
+    lines = tuple(
+        (
+            _NAMES[name],
+            f"{one['this']:.3f}",
+            f"{one['other']:.3f}",
+            f"{one['difference']:+.3f}",
+            f"{one['low']:+.3f} to {one['high']:+.3f}",
+        )
+        for name, one in ((name, facts["differences"][name]) for name in SCORES)
+    )
+    return Table("Scores", ("Score", "This run", "The other", "Difference", "Interval"), lines)
+
+
+def _picture(facts: Facts) -> Intervals:
+    title = f"Scores of this run less the other's, and between what they lie ({facts['level']:.0%})"
+    spans = tuple(
+        Span(_NAMES[name], one["difference"], one["low"], one["high"])
+        for name, one in ((name, facts["differences"][name]) for name in SCORES)
+    )
+    return Intervals("comparison", title, spans, 0.0, "no difference", signed=True)
 
 
 def _differ(facts: Facts) -> bool:

@@ -29,7 +29,7 @@ def test_shares_are_of_the_strongest_word_and_faint_ones_are_none():
 
 def test_a_page_shows_the_text_whole_with_marks():
     section = Section("words", "Words", (), (FIGURE,))
-    page = render(Report("t", "s", (), (), (section,), "f"))
+    page = render(Report("t", "s", (), "n", (), (section,), "f"))
     assert "<b onclick" not in page
     assert '<mark class="for" style="--share: 1.00" title="+0.400">&lt;b onclick=x&gt;' in page
     assert (

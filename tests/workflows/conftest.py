@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from bertjax.workflows.evaluate_rows import Rows
 
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
+from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.finetune import finetune
 
 

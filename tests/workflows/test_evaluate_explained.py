@@ -71,7 +71,7 @@ def test_the_section_shows_each_text_whole(facts):
     assert "%, rightly" in figures[-1].title
     names = [figure.name for figure in section.figures]
     assert len(set(names)) == len(names)
-    assert "<b>" not in render(Report("t", "s", (), (), (section,), "f"))
+    assert "<b>" not in render(Report("t", "s", (), "n", (), (section,), "f"))
 
 
 def test_without_texts_there_is_no_section(predictor, rows):
