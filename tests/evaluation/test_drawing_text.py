@@ -14,19 +14,6 @@ FIGURE = Tinted(
 )
 
 
-def test_the_strongest_words_are_told_with_their_sign():
-    assert FIGURE.alt == (
-        f"Row 1: {HOSTILE}. for animals: {HOSTILE} +0.40, 人 +0.10; against animals: cat -0.20"
-    )
-    none = Tinted("n", "N", (("a", 0.0), (" b", 0.0)), "animals")
-    assert none.says == "for animals: no word; against animals: no word"
-    assert Tinted("n", "N", (), "animals").says == none.says
-
-
-def test_shares_are_of_the_strongest_word_and_faint_ones_are_none():
-    assert [FIGURE.share(weight) for _, weight in FIGURE.parts] == [1, 0, 0.5, 0, 0, 0.25]
-
-
 def test_a_page_shows_the_text_whole_with_marks():
     section = Section("words", "Words", (), (FIGURE,))
     page = render(Report("t", "s", (), "n", (), (section,), "f"))
