@@ -4,6 +4,7 @@ N rows, C classes. A slice is built in (`standard_slices`) or made by functions 
 (`function_slice`); `slice_scores` says what each is worth, and where it differs for sure.
 """
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -60,8 +61,10 @@ def function_slice(name: str, function: Callable[[Any], Any], rows: Iterable[Any
             said.append(False)
             failed.append(number)
             error = error or _one_line(caught)
-    says = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
-    return Slice(name, says or "by a function of yours", np.array(said, bool), tuple(failed), error)
+    # That of an object is its class's, which tells nothing of this slice.
+    says = inspect.getdoc(function) if inspect.isfunction(function) else None
+    first = (says or "by a function of yours").partition("\n")[0]
+    return Slice(name, first, np.array(said, bool), tuple(failed), error)
 
 
 def standard_slices(texts: Texts, labels: Sequence[str]) -> list[Slice]:

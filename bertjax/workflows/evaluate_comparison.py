@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from bertjax.workflows.evaluate_facts import shown_text
 from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.named_run import run_folder
 from bertjax.workflows.wording import plural, short
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Facts = dict[str, Any]
 
@@ -60,15 +57,19 @@ def load_other(config: EvaluateConfig, labels: Sequence[str]) -> Other:
     return Other(config.compare, predictor, [predictor.labels.index(label) for label in labels])
 
 
-def other_probabilities(config: EvaluateConfig, other: Other, frame: "pd.DataFrame") -> np.ndarray:
-    """[N, C] of the other run for N rows of the table, from the columns that it reads.
+def other_probabilities(config: EvaluateConfig, other: Other, rows: Rows) -> np.ndarray:
+    """[N, C] of the other run for the rows, from the columns that it was trained on.
+
+    From those of this run, if the columns are given or the other does not name its own.
 
     Raises:
         UserError: the table lacks such a column.
     """
-    columns = config.text or other.predictor.run.text
-    check_columns(frame, columns, config.data)
-    texts = text_of(frame, columns, config.data)
+    run = other.predictor.run
+    if config.text or run.label is None:
+        return other.predictor.probabilities(rows.texts)[:, other.order]
+    check_columns(rows.frame, run.text, config.data)
+    texts = text_of(rows.frame, run.text, config.data)
     return other.predictor.probabilities(texts)[:, other.order]
 
 

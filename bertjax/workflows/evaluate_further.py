@@ -65,7 +65,7 @@ def measure_further(
     )
     if asked.other is not None:
         say(f"comparing with {asked.other.name}")
-        others = other_probabilities(config, asked.other, rows.frame)
+        others = other_probabilities(config, asked.other, rows)
         names = config.run, asked.other.name
         comparison = measure_comparison(rows, found.probabilities, others, labels, names)
     return {"explained": explained, "behaviour": behaviour, "comparison": comparison}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bertjax.checkpoints.folder import load, save
-from bertjax.data.sources import read_frame
+from bertjax.checkpoints.run_file import RunFile
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
@@ -16,6 +16,7 @@ from bertjax.workflows.evaluate_comparison import (
     measure_comparison,
     other_probabilities,
 )
+from bertjax.workflows.evaluate_rows import read_rows
 
 LABELS = ("a", "b")
 TARGETS = [0, 0, 0, 1, 1]
@@ -101,11 +102,17 @@ def test_classes_may_stand_in_another_order(run_folder, turned, table_file):
     other = load_other(config, labels)
     assert other.predictor.labels == labels[::-1]
     again = load_other(replace(config, compare=str(run_folder)), labels)
-    frame = read_frame(str(table_file))
-    found = other_probabilities(config, other, frame)
-    np.testing.assert_allclose(found, other_probabilities(config, again, frame), atol=1e-6)
+    rows = read_rows(config, other.predictor.run, labels)
+    found = other_probabilities(config, other, rows)
+    np.testing.assert_allclose(found, other_probabilities(config, again, rows), atol=1e-6)
+    # It reads its own columns, whatever the rows are of; unless it has none.
+    blank = replace(rows, texts=[""] * 60)
+    np.testing.assert_array_equal(other_probabilities(config, other, blank), found)
+    other.predictor.run = RunFile()
+    assert np.ptp(other_probabilities(config, other, blank), axis=0).max() < 1e-6
+    other.predictor.run = replace(RunFile(), text=("nothing",), label="tag")
     with pytest.raises(UserError, match="has no column 'nothing'"):
-        other_probabilities(replace(config, text=("nothing",)), other, frame)
+        other_probabilities(config, other, rows)
 
 
 def test_a_run_of_other_classes_or_none_is_one_line(run_folder, table_file, tmp_path):

@@ -36,7 +36,6 @@ def report(run_folder, other_folder, table_file, tmp_path_factory):
         EvaluateConfig(
             run=str(run_folder),
             data=str(table_file),
-            text=("title", "description"),
             out=folder / "report",
             explain=3,
             lime=True,
