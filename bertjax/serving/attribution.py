@@ -10,6 +10,7 @@ R rows, T tokens a row, S texts a row, D width, N texts, K places, L tokens of t
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -92,16 +93,17 @@ def path_slopes(
         rows = pack_rows(lengths, _row_length(int(lengths.max())), SEGMENTS)
         shape = _shape(len(rows), int(lengths.max()), predictor.slots)
         derive = _derivative(predictor, shape)
+        ends, begins = ([ids[n] for n in texts] for ids in (token_ids, baselines))
         scores = np.zeros(len(texts), np.float32)
         found = np.zeros((len(texts), lengths.max()), np.float32)  # [N K, L]
         for start in range(0, len(rows), shape[0]):
             part = rows[start : start + shape[0]]
-            ids, segments, points = place(part, [token_ids[n] for n in texts], shape, SEGMENTS)
-            start_ids, *_ = place(part, [baselines[n] for n in texts], shape, SEGMENTS)
+            end_ids, segments, points = place(part, ends, shape, SEGMENTS)
+            start_ids, *_ = place(part, begins, shape, SEGMENTS)
             present = points >= 0  # [R, S]
             ways = np.where(present, places[points % len(places)], 0).astype(np.float32)
             wanted = np.where(present, numbers[texts[points]], 0)
-            values, slope = derive(ids, start_ids, segments, ways, wanted, present)
+            values, slope = derive(end_ids, start_ids, segments, ways, wanted, present)
             scores[points[present]] = np.asarray(values)[present]
             _unpack(np.asarray(slope), part, lengths, found)
         return (
@@ -145,18 +147,18 @@ def _derivative(predictor: Predictor, shape: tuple[int, int]):
         scores = jnp.take_along_axis(logits, wanted[:, :, None], axis=2)[:, :, 0]  # [R, S]
         return jnp.where(present, scores, 0.0).sum(), scores
 
-    def derive(params, ids, start_ids, segments, ways, wanted, present):
+    def derive(params, end_ids, start_ids, segments, ways, wanted, present):
         embeddings = params[MODULE][PARAM]
         way = jnp.take_along_axis(ways, jnp.maximum(segments - 1, 0), axis=1)  # [R, T]
         start = embeddings[start_ids]  # [R, T, D]
-        change = embeddings[ids] - start
+        change = embeddings[end_ids] - start
         table = (start + way[:, :, None] * change).reshape(slots, -1)  # [R T, D]
         (_, scores), slope = jax.value_and_grad(total, has_aux=True)(
             table, params, segments, wanted, present
         )
         return scores, (slope.reshape(change.shape) * change).sum(axis=2)
 
-    return jax.tree_util.Partial(jax.jit(derive), checkpoint.params)
+    return partial(jax.jit(derive), checkpoint.params)
 
 
 def _row_length(longest: int) -> int:
