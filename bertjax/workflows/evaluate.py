@@ -24,7 +24,7 @@ from bertjax.workflows.named_run import run_folder
 from bertjax.workflows.user_code import callables, load_user_code
 
 _DECISIVE = ("bertjax", "jax", "transformers", "scikit-learn", "cleanlab")
-_DRAWN_BY = ("matplotlib", "jinja2", "cleanlab")
+_NEEDED = ("matplotlib", "jinja2", "cleanlab")
 
 
 def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _write(config: EvaluateConfig, out: Path, found: Evaluated, facts: Facts) ->
 
 def _check_packages() -> None:
     """Before the model is at work; what is missing is told by the command."""
-    for name in _DRAWN_BY:
+    for name in _NEEDED:
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
