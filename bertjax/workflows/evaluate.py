@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bertjax.workflows.evaluate_further import Asked
 
 _DECISIVE = ("bertjax", "jax", "transformers", "scikit-learn", "cleanlab", "lime")
-_DRAWN_BY = ("matplotlib", "jinja2", "cleanlab")
+_NEEDED = ("matplotlib", "jinja2", "cleanlab")
 
 
 def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _write(config: EvaluateConfig, out: Path, facts: Facts) -> Facts:
 
 def _check_packages(config: EvaluateConfig) -> None:
     """Before the model is at work; what is missing is told by the command."""
-    for name in (*_DRAWN_BY, *(("lime",) if config.lime else ())):
+    for name in (*_NEEDED, *(("lime",) if config.lime else ())):
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 

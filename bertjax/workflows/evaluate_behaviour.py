@@ -14,7 +14,7 @@ from bertjax.evaluation.figures import Intervals, Span
 from bertjax.evaluation.intervals import wilson
 from bertjax.evaluation.report import Finding, Section, Table
 from bertjax.evaluation.slices import SMALL
-from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_facts import storable
 from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.user_code import load_user_code
 from bertjax.workflows.wording import plural, short
@@ -68,18 +68,18 @@ def measure_behaviour(
     drawn = sorted(filled[i] for i in order)
     outcomes = run_tests(
         {**BUILT_IN, **own},
-        lambda many: probabilities([shown_text(text) for text in many]),
+        lambda many: probabilities([storable(text) for text in many]),
         labels,
         [rows.texts[row] for row in drawn],
     )
     tests = []
     for outcome in outcomes:
-        values = asdict(outcome) | {"error": shown_text(outcome.error)}
+        values = asdict(outcome) | {"error": storable(outcome.error)}
         values["rate"] = outcome.failed / outcome.cases if outcome.cases else None
         values["examples"] = [
             {
-                "text": shown_text(case.text),
-                "changed": None if case.changed is None else shown_text(case.changed),
+                "text": storable(case.text),
+                "changed": None if case.changed is None else storable(case.changed),
                 "was": list(case.was),
                 "became": list(case.became),
             }

@@ -20,7 +20,7 @@ from bertjax.evaluation.figures import Intervals, Span
 from bertjax.evaluation.report import Finding, Section, Table
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
-from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_facts import storable
 from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.named_run import run_folder
 from bertjax.workflows.wording import plural, short
@@ -105,7 +105,7 @@ def measure_comparison(
                 "label": labels[targets[row]],
                 "this": [labels[mine[row]], float(probabilities[row, mine[row]])],
                 "other": [labels[theirs[row]], float(others[row, theirs[row]])],
-                "text": shown_text(rows.texts[row]),
+                "text": storable(rows.texts[row]),
             }
             for row in found.tolist()
         ]

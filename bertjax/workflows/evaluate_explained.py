@@ -10,7 +10,7 @@ from bertjax.evaluation.importance import LIME_SAMPLES, STEPS, Word, lime_words
 from bertjax.evaluation.report import Section
 from bertjax.serving.attribution import attribute
 from bertjax.serving.predictor import Predictor
-from bertjax.workflows.evaluate_facts import shown_text
+from bertjax.workflows.evaluate_facts import storable
 from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.wording import plural
 
@@ -41,7 +41,7 @@ def measure_explained(
     if chosen:
         say(f"weighing the words of {plural(len(chosen), 'text')}")
     labels, classes = predictor.labels, probabilities.argmax(axis=1)
-    texts = [shown_text(rows.texts[row]) for row in chosen]
+    texts = [storable(rows.texts[row]) for row in chosen]
     found = attribute(predictor, texts, classes[chosen].tolist())
     explained = []
     for row, one in zip(chosen, found, strict=True):

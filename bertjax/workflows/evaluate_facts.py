@@ -163,6 +163,7 @@ def _slices(
     scored = slice_scores(slices, rows.targets, found.probabilities, found.classes)
     for one in scored:
         one["failed"] = rows.numbers[one["failed"]].tolist()
+        one |= {name: storable(one[name]) for name in ("name", "says", "error")}
     return scored
 
 
@@ -236,7 +237,7 @@ def _label_issues(found: Evaluated) -> Facts:
                 "suggested": found.classes[issue.suggested],
                 "score": issue.score,
                 "suggested_score": float(found.probabilities[issue.row, issue.suggested]),
-                "text": shown_text(found.rows.texts[issue.row]),
+                "text": storable(found.rows.texts[issue.row]),
             }
             for issue in issues
         ]
@@ -255,12 +256,12 @@ def _wrong(found: Evaluated) -> list[Facts]:
             "predicted": found.classes[predictions[row]],
             "score": float(confidence[row]),
             "label_score": float(found.probabilities[row, targets[row]]),
-            "text": shown_text(found.rows.texts[row]),
+            "text": storable(found.rows.texts[row]),
         }
         for row in wrong[np.argsort(-confidence[wrong], kind="stable")].tolist()
     ]
 
 
-def shown_text(text: str) -> str:
-    """Lone surrogates, which no file in UTF-8 can hold, become question marks."""
+def storable(text: str) -> str:
+    """The text, of which lone surrogates, which no file in UTF-8 can hold, become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
