@@ -43,24 +43,24 @@ def measure_explained(
     labels, classes = predictor.labels, probabilities.argmax(axis=1)
     texts = [storable(rows.texts[row]) for row in chosen]
     found = attribute(predictor, texts, classes[chosen].tolist())
-    explained = []
-    for row, one in zip(chosen, found, strict=True):
-        words = None
-        if lime:
-            words = lime_words(one.text, predictor.probabilities, int(classes[row]))
-        explained.append(
-            {
-                "row": int(rows.numbers[row]),
-                "text": one.text,
-                "label": labels[rows.targets[row]],
-                "prediction": labels[classes[row]],
-                "probability": float(probabilities[row].max()),
-                "baseline": one.baseline,
-                "gap": one.gap,
-                "words": [list(word) for word in one.words],
-                "lime": None if words is None else [list(word) for word in words],
-            }
-        )
+    by_lime = [
+        _lime(predictor, one.text, int(classes[row])) if lime else None
+        for row, one in zip(chosen, found, strict=True)
+    ]
+    explained = [
+        {
+            "row": int(rows.numbers[row]),
+            "text": one.text,
+            "label": labels[rows.targets[row]],
+            "prediction": labels[classes[row]],
+            "probability": float(probabilities[row].max()),
+            "baseline": one.baseline,
+            "gap": one.gap,
+            "words": [list(word) for word in one.words],
+            "lime": words and [list(word) for word in words],
+        }
+        for row, one, words in zip(chosen, found, by_lime, strict=True)
+    ]
     return {
         "method": "integrated gradients",
         "steps": STEPS,
@@ -87,17 +87,27 @@ def choose_rows(targets: np.ndarray, probabilities: np.ndarray, most: int) -> li
     return wrong + [row for _, row in sorted(right, key=lambda pair: pair[0])][: -(-most // 2)]
 
 
+def _lime(predictor: Predictor, text: str, number: int) -> list[Word]:
+    def probabilities(texts: Sequence[str]) -> np.ndarray:
+        """By programs that serve all texts: many at once would get some of their own, each time."""
+        pieces = predictor.tokenize(texts)
+        return predictor.probabilities_of(pieces, predictor.classifier(pieces.ids))
+
+    return lime_words(text, probabilities, number)
+
+
 def explained_section(facts: Facts) -> Section | None:
     """The texts with tinted words; None if there is none."""
     if not facts["texts"]:
         return None
+    wrong = sum(one["label"] != one["prediction"] for one in facts["texts"])
     sentences = [
-        "The surest wrong predictions, then some of the surest right ones. A word on blue with a "
-        "solid line speaks for the predicted class, one on orange with a dashed line against it: "
-        "the darker, the more.",
+        f"{plural(wrong, 'wrong prediction')} and {len(facts['texts']) - wrong} right, the surest. "
+        "A word on blue with a solid line speaks for the predicted class, one on orange with a "
+        "dashed line against it: the stronger, the more.",
         "The weights of a text are by integrated gradients: they add up to what its probability "
-        "has over that of a text of as many [MASK]s, to "
-        f"{max(facts['largest_gap'], 0.0001):.4f} at the worst.",
+        "has over that of a text of as many [MASK]s, but for "
+        f"{max(facts['largest_gap'], 0.0001):.4f} at the most.",
     ]
     if facts["lime_samples"]:
         sentences.append(
