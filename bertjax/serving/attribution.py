@@ -106,10 +106,8 @@ def path_slopes(
             values, slope = derive(end_ids, start_ids, segments, ways, wanted, present)
             scores[points[present]] = np.asarray(values)[present]
             _unpack(np.asarray(slope), part, lengths, found)
-        return (
-            scores.reshape(len(token_ids), -1).T,
-            found.reshape(len(token_ids), len(places), -1).swapaxes(0, 1),
-        )
+        by_text = len(token_ids), len(places), -1
+        return scores.reshape(by_text[:2]).T, found.reshape(by_text).swapaxes(0, 1)
 
     return slopes
 

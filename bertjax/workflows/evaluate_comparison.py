@@ -92,49 +92,50 @@ def measure_comparison(
         resamples; this_only and other_only: rows that one alone has right, the surest errors of
         the other first, as row, label, this and other (class, probability), text.
     """
-    targets, mine, theirs = rows.targets, probabilities.argmax(axis=1), others.argmax(axis=1)
-    table = contingency(targets, theirs, mine)
-    differences = bootstrap_differences(targets, theirs, mine, len(labels), seed=seed)
-
-    def alone(right: np.ndarray, wrong: np.ndarray, errors: np.ndarray) -> list[Facts]:
-        found = np.flatnonzero((right == targets) & (wrong != targets))
-        found = found[np.argsort(-errors[found].max(axis=1), kind="stable")]
-        return [
-            {
-                "row": int(rows.numbers[row]),
-                "label": labels[targets[row]],
-                "this": [labels[mine[row]], float(probabilities[row, mine[row]])],
-                "other": [labels[theirs[row]], float(others[row, theirs[row]])],
-                "text": storable(rows.texts[row]),
-            }
-            for row in found.tolist()
-        ]
-
+    mine, theirs = probabilities.argmax(axis=1), others.argmax(axis=1)
+    table = contingency(rows.targets, theirs, mine)
+    found = bootstrap_differences(rows.targets, theirs, mine, len(labels), seed=seed)
+    differences = {
+        name: dict(zip(("other", "this", "difference", "low", "high"), one, strict=True))
+        for name, one in found.items()
+    }
     return {
         "run": names[0],
         "other": names[1],
-        "contingency": {
-            "both": table.both,
-            "this_only": table.second_only,
-            "other_only": table.first_only,
-            "neither": table.neither,
-        },
+        "contingency": dict(
+            zip(("both", "other_only", "this_only", "neither"), table, strict=True)
+        ),
         "mcnemar": mcnemar(table.first_only, table.second_only)._asdict(),
-        "differences": {
-            name: {
-                "this": one.second,
-                "other": one.first,
-                "difference": one.difference,
-                "low": one.low,
-                "high": one.high,
-            }
-            for name, one in differences.items()
-        },
+        "differences": differences,
         "level": LEVEL,
         "resamples": RESAMPLES,
-        "this_only": alone(mine, theirs, others),
-        "other_only": alone(theirs, mine, probabilities),
+        "this_only": _alone(rows, labels, probabilities, others, this=True),
+        "other_only": _alone(rows, labels, probabilities, others, this=False),
     }
+
+
+def _alone(
+    rows: Rows, labels: Sequence[str], probabilities: np.ndarray, others: np.ndarray, this: bool
+) -> list[Facts]:
+    """Rows that one run alone has right; the surest errors of the other first."""
+    right, wrong = (probabilities, others) if this else (others, probabilities)
+    one_right, other_right = (values.argmax(axis=1) == rows.targets for values in (right, wrong))
+    found = np.flatnonzero(one_right & ~other_right)
+    found = found[np.argsort(-wrong[found].max(axis=1), kind="stable")]
+
+    def said(values: np.ndarray, row: int) -> list[Any]:
+        return [labels[values[row].argmax()], float(values[row].max())]
+
+    return [
+        {
+            "row": int(rows.numbers[row]),
+            "label": labels[rows.targets[row]],
+            "this": said(probabilities, row),
+            "other": said(others, row),
+            "text": storable(rows.texts[row]),
+        }
+        for row in found.tolist()
+    ]
 
 
 def comparison_section(facts: Facts) -> Section:
