@@ -263,5 +263,5 @@ def _wrong(found: Evaluated) -> list[Facts]:
 
 
 def storable(text: str) -> str:
-    """The text, of which lone surrogates, which no file in UTF-8 can hold, become question marks."""
+    """The text as a file in UTF-8 can hold it: its lone surrogates become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
