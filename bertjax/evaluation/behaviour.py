@@ -20,6 +20,14 @@ from zlib import crc32
 Change = Callable[[str], str | Iterable[str] | None]
 
 
+def _check(texts: Sequence[str], change: Change | None) -> None:
+    """TypeError if a user has given something else."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"texts is {texts!r}, expected a list of texts")
+    if change is not None and not callable(change):
+        raise TypeError(f"change is {change!r}, expected a function of a text")
+
+
 @dataclass(frozen=True)
 class Invariance:
     """A change to a text that must not change its prediction.
@@ -103,11 +111,3 @@ BUILT_IN: Mapping[str, Test] = {
     "two spaces for one": Invariance(lambda text: text.replace(" ", "  ")),
     "a typo": Invariance(swap_letters),
 }
-
-
-def _check(texts: Sequence[str], change: Change | None) -> None:
-    """TypeError if a user has given something else."""
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"texts is {texts!r}, expected a list of texts")
-    if change is not None and not callable(change):
-        raise TypeError(f"change is {change!r}, expected a function of a text")

@@ -3,9 +3,9 @@
 C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,15 +87,24 @@ def _cases(test: Test, rows: Sequence[str]) -> tuple[list[_Pair], list[str]]:
     errors = []
     for text in test.texts or rows:
         try:
-            changed = test.change(text)
-            several = [changed] if isinstance(changed, str) else list(changed or ())
-            if wrong := [one for one in several if not isinstance(one, str)]:
-                raise TypeError(f"it gave {wrong[0]!r}, expected a text")
+            several = _several(test.change(text))
         except Exception as error:  # whatever the user's function does with this text
             errors.append(f"{type(error).__name__}: {' '.join(str(error).split())}")
         else:
             pairs += [(text, one) for one in several if one != text]
     return pairs, errors
+
+
+def _several(changed: Any) -> list[str]:
+    """What a user's function has given, as a list; TypeError if it is no text and none of these."""
+    if changed is None:
+        return []
+    alone = isinstance(changed, str) or not isinstance(changed, Iterable)
+    found = [changed] if alone else list(changed)
+    for one in found:
+        if not isinstance(one, str):
+            raise TypeError(f"it gave {one!r}, expected a text")
+    return found
 
 
 def _outcome(

@@ -146,8 +146,8 @@ def comparison_section(facts: Facts) -> Section:
         "that would be rare by chance alone" if _differ(facts) else "that may well be by chance"
     )
     sentences = (
-        f"This run is {facts['run']}, the other {facts['other']}. Rows that one of them was trained "
-        "on flatter it.",
+        f"This run is {facts['run']}, the other {facts['other']}. Rows that one of them was "
+        "trained on flatter it.",
         f"This run alone has {plural(counts['this_only'], 'row')} right, the other alone "
         f"{counts['other_only']:,}: McNemar's test ({how}) gives p = {_p(test['p_value'])}, so "
         f"{verdict}.",

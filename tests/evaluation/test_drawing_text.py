@@ -26,7 +26,7 @@ def test_a_page_shows_the_text_whole_with_marks():
 
 
 def test_words_fill_lines_one_after_another():
-    figure = Tinted("t", "T", (("x" * 40, 1.0), (" ", 0.0)) * 3, "animals")
+    figure = Tinted("t", "T", (("x" * 50, 1.0), (" ", 0.0)) * 3, "animals")
     found = lines_of(figure)
     assert [line for line, *_ in found] == [0, 1, 2]
     assert all(x + width <= 500 for _, x, width, *_ in found)
