@@ -1,6 +1,6 @@
 """Which words of a text carry a prediction: integrated gradients, and LIME.
 
-N texts, T tokens of the longest, K places on the way from a baseline to a text, C classes.
+N texts, T tokens of the longest, P points on their ways from a baseline, C classes.
 """
 
 import re
@@ -9,17 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-STEPS = 32
+TOLERANCE = 1e-3  # of a score: what the weights of a text may miss of their sum
 LIME_SAMPLES = 500
+_NODES = 9  # of a panel; an odd number, so that the middle is one
+_HALVINGS = 6  # of the whole way, at the most
 
 # Scripts without spaces would make a word of a sentence: BERT reads each ideograph by itself.
 _IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+")
 
 Probabilities = Callable[[list[str]], np.ndarray]  # M texts -> [M, C]
-# Places [K] from 0, the baseline, to 1, the text -> the score F there [K, N], and how fast each
-# token's way changes it: (x - b) · dF/dx, [K, N, T], 0 where a text has no token.
-Slopes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Which text each point is of [P], and its place from 0, the baseline, to 1, the text [P] -> the
+# score F there [P], and how fast each token's way changes it: (x - b) · dF/dx, [P, T]; 0 where a
+# text has no token.
+Slopes = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Word(NamedTuple):
@@ -40,23 +43,75 @@ class Integrated(NamedTuple):
     gaps: np.ndarray  # [N], what the sum of the weights misses, at least 0
 
 
-def integrated_gradients(slopes: Slopes, steps: int = STEPS) -> Integrated:
+class _Panel(NamedTuple):
+    """Parts of ways, from one place to another."""
+
+    texts: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    lows: np.ndarray  # the scores at the starts
+    highs: np.ndarray  # and at the ends
+
+
+def integrated_gradients(slopes: Slopes, count: int, tolerance: float = TOLERANCE) -> Integrated:
     """The mean slope of each token's way to the text (Sundararajan et al. 2017, eq. 1).
 
-    The mean is taken by the rule of Gauss and Legendre, which is exact for a score that is a
-    polynomial of a degree up to 2 `steps`. The axiom of completeness (their proposition 1) says
-    what the weights add up to: the gaps tell how well the steps did.
+    By the axiom of completeness (their proposition 1) the weights of a part of the way add up to
+    what the score gains on it. So each part knows what its nodes (Gauss-Legendre) have missed, and
+    is halved where that is too much: a classifier's probability may change on a short part only.
 
     Args:
-        slopes: called once, with `steps` + 2 places.
-        steps: at least 1.
+        slopes: called for the points of all texts at once, a few times.
+        count: N.
+        tolerance: what the weights of a text may miss; more only where the parts become too short.
     """
-    nodes, shares = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], of which the sum is 2
-    scores, slope = slopes(np.concatenate([(nodes + 1) / 2, [0.0, 1.0]]))
-    weights = np.einsum("k,knt->nt", shares / 2, slope[:steps].astype(np.float64))
-    baselines, finals = scores[-2:].astype(np.float64)
-    gaps = np.abs(weights.sum(axis=1) - (finals - baselines))
-    return Integrated(weights, finals, baselines, gaps)
+    texts = np.arange(count)
+    ends, _ = slopes(np.tile(texts, 2), np.repeat([0.0, 1.0], count))
+    baselines, scores = ends.astype(np.float64).reshape(2, count)
+    panel = _Panel(texts, np.zeros(count), np.ones(count), baselines, scores)
+    weights = np.zeros((count, 0))
+    left = np.full(count, tolerance)  # of each text
+    for halving in range(_HALVINGS + 1):
+        found, middles = _quadrature(slopes, panel)
+        weights = weights if weights.size else np.zeros((count, found.shape[1]))
+        gaps = np.abs(found.sum(axis=1) - (panel.highs - panel.lows))
+        done = _good(panel.texts, gaps, left) | (halving == _HALVINGS)
+        np.add.at(weights, panel.texts[done], found[done])
+        if done.all():
+            break
+        panel = _halves(_Panel(*(values[~done] for values in panel)), middles[~done])
+    return Integrated(weights, scores, baselines, np.abs(weights.sum(axis=1) - scores + baselines))
+
+
+def _quadrature(slopes: Slopes, panel: _Panel) -> tuple[np.ndarray, np.ndarray]:
+    """What each token adds on each part of a way [parts, T], and the scores in their middles."""
+    nodes, shares = np.polynomial.legendre.leggauss(_NODES)  # on [-1, 1]
+    halves = (panel.ends - panel.starts) / 2
+    places = (panel.starts + halves)[:, None] + halves[:, None] * nodes
+    scores, slope = slopes(np.repeat(panel.texts, _NODES), places.ravel())
+    slope = slope.reshape(len(halves), _NODES, -1).astype(np.float64)
+    found = np.einsum("k,pkt->pt", shares, slope) * halves[:, None]
+    return found, scores.reshape(-1, _NODES)[:, _NODES // 2].astype(np.float64)
+
+
+def _good(texts: np.ndarray, gaps: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Which parts are good enough [parts]; what they miss is taken from what is left to a text.
+
+    None may take more than the half of it, or the rest of the way would have nothing.
+    """
+    good = np.zeros(len(gaps), bool)
+    for part in np.argsort(gaps, kind="stable"):
+        good[part] = gaps[part] <= left[texts[part]] / 2
+        left[texts[part]] -= gaps[part] * good[part]
+    return good
+
+
+def _halves(panel: _Panel, middles: np.ndarray) -> _Panel:
+    """Twice as many parts; `middles` are the scores there."""
+    places = (panel.starts + panel.ends) / 2
+    first = panel._replace(ends=places, highs=middles)
+    second = panel._replace(starts=places, lows=middles)
+    return _Panel(*(np.concatenate(values) for values in zip(first, second, strict=True)))
 
 
 def words_of(text: str) -> list[Word]:

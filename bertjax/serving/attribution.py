@@ -5,7 +5,7 @@ as a word that nobody knows (Devlin et al. 2018, §3.1); special tokens are the 
 The model reads embeddings only through its table of words. So every slot of a call gets a word of
 its own, and that table is what is derived: the model stays as it is.
 
-R rows, T tokens a row, S texts a row, D width, N texts, K places, L tokens of the longest text.
+R rows, T tokens a row, S texts a row, D width, N texts, P points, L tokens of the longest text.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from bertjax.data.packing import pack_rows
 from bertjax.data.shapes import SEGMENTS
 from bertjax.data.tokens import token_spans
 from bertjax.evaluation.importance import (
-    STEPS,
+    TOLERANCE,
     Slopes,
     Word,
     integrated_gradients,
@@ -44,17 +44,17 @@ class Attribution(NamedTuple):
     words: list[Word]  # weights add up to score - baseline; 0 of words past what is read
     score: float  # the probability; a regression's value
     baseline: float  # that of a text of unknown words, as many
-    gap: float  # what the weights miss of their sum, by the steps
+    gap: float  # what the weights miss of their sum
 
 
 def attribute(
-    predictor: Predictor, texts: Sequence[str], classes: Sequence[int], steps: int = STEPS
+    predictor: Predictor, texts: Sequence[str], classes: Sequence[int], tolerance: float = TOLERANCE
 ) -> list[Attribution]:
     """Integrated gradients of the probability of a class, in float32, for each of N texts.
 
     Args:
         classes: the class of each text [N].
-        steps: places at which a text's gradient is computed.
+        tolerance: what the weights of a text may miss of their sum.
     """
     if not texts:
         return []
@@ -62,7 +62,7 @@ def attribute(
         texts = clean_texts(list(texts))
     ids = predictor.tokenize(texts).ids[: len(texts)]
     spans = token_spans(predictor.checkpoint.tokenizer, texts, predictor.max_length)
-    found = integrated_gradients(path_slopes(predictor, ids, spans, classes), steps)
+    found = integrated_gradients(path_slopes(predictor, ids, spans, classes), len(texts), tolerance)
     return [
         Attribution(text, sum_by_word(text, spans[n], weights), *map(float, scores))
         for n, (text, weights, *scores) in enumerate(
@@ -86,28 +86,28 @@ def path_slopes(
     """
     baselines = _baselines(predictor, token_ids, spans)
     numbers = np.asarray(classes, np.int32)
+    sizes = np.array([len(ids) for ids in token_ids])
+    length = max(_ROW_LENGTH, -(-int(sizes.max()) // _MULTIPLE) * _MULTIPLE)
+    shape = max(predictor.slots // length, 1), length  # of every call: nothing is compiled twice
+    derive = _derivative(predictor, shape)
 
-    def slopes(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        texts = np.repeat(np.arange(len(token_ids)), len(places))  # point p is of text p // K
-        lengths = np.array([len(ids) for ids in token_ids])[texts]
-        rows = pack_rows(lengths, _row_length(int(lengths.max())), SEGMENTS)
-        shape = _shape(len(rows), int(lengths.max()), predictor.slots)
-        derive = _derivative(predictor, shape)
+    def slopes(texts: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lengths = sizes[texts]
+        rows = pack_rows(lengths, length, SEGMENTS)
         ends, begins = ([ids[n] for n in texts] for ids in (token_ids, baselines))
         scores = np.zeros(len(texts), np.float32)
-        found = np.zeros((len(texts), lengths.max()), np.float32)  # [N K, L]
+        found = np.zeros((len(texts), sizes.max()), np.float32)  # [P, L]
         for start in range(0, len(rows), shape[0]):
             part = rows[start : start + shape[0]]
             end_ids, segments, points = place(part, ends, shape, SEGMENTS)
             start_ids, *_ = place(part, begins, shape, SEGMENTS)
             present = points >= 0  # [R, S]
-            ways = np.where(present, places[points % len(places)], 0).astype(np.float32)
+            ways = np.where(present, places[points], 0).astype(np.float32)
             wanted = np.where(present, numbers[texts[points]], 0)
             values, slope = derive(end_ids, start_ids, segments, ways, wanted, present)
             scores[points[present]] = np.asarray(values)[present]
             _unpack(np.asarray(slope), part, lengths, found)
-        by_text = len(token_ids), len(places), -1
-        return scores.reshape(by_text[:2]).T, found.reshape(by_text).swapaxes(0, 1)
+        return scores, found
 
     return slopes
 
@@ -157,17 +157,6 @@ def _derivative(predictor: Predictor, shape: tuple[int, int]):
         return scores, (slope.reshape(change.shape) * change).sum(axis=2)
 
     return partial(jax.jit(derive), checkpoint.params)
-
-
-def _row_length(longest: int) -> int:
-    return max(_ROW_LENGTH, -(-longest // _MULTIPLE) * _MULTIPLE)
-
-
-def _shape(rows: int, longest: int, slots: int) -> tuple[int, int]:
-    """One for all calls, each with about the same number of rows."""
-    length = _row_length(longest)
-    calls = -(-rows // max(slots // length, 1))
-    return -(-rows // calls), length
 
 
 def _unpack(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.evaluation.figures import Tinted
-from bertjax.evaluation.importance import LIME_SAMPLES, STEPS, Word, lime_words
+from bertjax.evaluation.importance import LIME_SAMPLES, TOLERANCE, Word, lime_words
 from bertjax.evaluation.report import Section
 from bertjax.serving.attribution import attribute
 from bertjax.serving.predictor import Predictor
@@ -33,7 +33,7 @@ def measure_explained(
         lime: whether LIME says so too, which predicts `LIME_SAMPLES` texts for each.
 
     Returns:
-        method, steps, lime_samples, largest_gap, and texts: a list of row, text (as the model
+        method, tolerance, lime_samples, largest_gap, and texts: a list of row, text (as the model
         reads it), label, prediction, probability, baseline, gap, words (text, start, end, weight),
         and lime (such words, or None).
     """
@@ -63,7 +63,7 @@ def measure_explained(
     ]
     return {
         "method": "integrated gradients",
-        "steps": STEPS,
+        "tolerance": TOLERANCE,
         "lime_samples": LIME_SAMPLES if lime else None,
         "largest_gap": max((one.gap for one in found), default=0.0),
         "texts": explained,

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from bertjax.evaluation.importance import (
     integrated_gradients,
@@ -9,18 +8,19 @@ from bertjax.evaluation.importance import (
 )
 
 
-def slopes_of(function, gradient, start, end):
-    """Of one text with tokens of width 1, from the function and its gradient."""
-    start, end = np.array(start, float), np.array(end, float)
+def slopes_of(function, gradient, starts, ends):
+    """Of texts with tokens of width 1, from the function and its gradient; counts the points."""
+    starts, ends = np.array(starts, float), np.array(ends, float)
+    asked = []
 
-    def slopes(places):
-        points = start + places[:, None] * (end - start)
+    def slopes(texts, places):
+        asked.extend(places)
+        change = (ends - starts)[texts]
+        points = starts[texts] + places[:, None] * change
         values = np.array([function(point) for point in points])
-        return values[:, None], np.array([gradient(point) * (end - start) for point in points])[
-            :, None
-        ]
+        return values, np.array([gradient(point) for point in points]) * change
 
-    return slopes
+    return slopes, asked
 
 
 def quadratic(x):
@@ -31,31 +31,40 @@ def quadratic_gradient(x):
     return np.array([6 * x[0] + 2 * x[1], -2 * x[1] + 2 * x[0], 1.0])
 
 
-@pytest.mark.parametrize("steps", [1, 2, 32])
-def test_a_quadratic_is_divided_exactly(steps):
-    slopes = slopes_of(quadratic, quadratic_gradient, [0, 0, 0], [2, 1, 5])
-    found = integrated_gradients(slopes, steps)
-    # The squares are each their own; the product 2 x y = 4 is shared by halves.
-    np.testing.assert_allclose(found.weights, [[12 + 2, -1 + 2, 5]], atol=1e-12)
-    np.testing.assert_allclose(found.scores, [20])
-    np.testing.assert_allclose(found.baselines, [0])
-    assert found.gaps[0] < 1e-12
+def test_a_quadratic_is_divided_exactly():
+    starts, ends = [[0, 0, 0], [1, 1, 1]], [[2, 1, 5], [1, 2, 1]]
+    slopes, asked = slopes_of(quadratic, quadratic_gradient, starts, ends)
+    found = integrated_gradients(slopes, 2)
+    # The squares are each their own; the product 2 x y = 4 is shared by halves. Of the second text
+    # y alone moves, from 1 to 2 where x is 1.
+    np.testing.assert_allclose(found.weights, [[12 + 2, -1 + 2, 5], [0, -4 + 1 + 2, 0]], atol=1e-12)
+    np.testing.assert_allclose(found.scores, [20, 5 - 1])
+    np.testing.assert_allclose(found.baselines, [0, 5])
+    assert max(found.gaps) < 1e-12
+    assert len(asked) == 2 * (2 + 9)
 
 
-def test_a_baseline_elsewhere_is_where_the_way_begins():
-    slopes = slopes_of(quadratic, quadratic_gradient, [1, 1, 1], [1, 2, 1])
+def test_a_part_where_the_score_jumps_is_halved_until_it_is_exact():
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-200 * (x[0] + x[1] - 0.6)))
+
+    def gradient(x):
+        return np.full(2, 200 * sigmoid(x) * (1 - sigmoid(x)))
+
+    slopes, asked = slopes_of(sigmoid, gradient, [[0, 0], [0, 0]], [[0.5, 1.5], [0.1, 0.1]])
+    found = integrated_gradients(slopes, 2, 1e-4)
+    np.testing.assert_allclose(found.weights[0], [0.25, 0.75], atol=1e-4)
+    np.testing.assert_allclose(found.weights[1], [0, 0], atol=1e-4)
+    assert max(found.gaps) < 1e-4
+    assert len(asked) < 200  # most of the way is not halved
+
+
+def test_the_gap_is_what_cannot_be_found():
+    slopes, asked = slopes_of(lambda x: float(x[0] > 0.3), lambda x: np.zeros(1), [[0.0]], [[1.0]])
     found = integrated_gradients(slopes, 1)
-    # y from 1 to 2 where x is 1: -4 + 1 + 2 (2 - 1)
-    np.testing.assert_allclose(found.weights, [[0, -1, 0]], atol=1e-12)
-    np.testing.assert_allclose(found.baselines, [5])
-
-
-def test_the_gap_is_what_too_few_steps_miss():
-    slopes = slopes_of(lambda x: x[0] ** 3, lambda x: 3 * x**2, [0], [1])
-    found = integrated_gradients(slopes, 1)
-    np.testing.assert_allclose(found.weights, [[0.75]])  # 3 x^2 in the middle
-    np.testing.assert_allclose(found.gaps, [0.25])
-    assert integrated_gradients(slopes, 2).gaps[0] < 1e-12
+    assert found.weights.tolist() == [[0]]
+    assert found.gaps.tolist() == [1]
+    assert len(asked) == 2 + 9 * (1 + 2 * 6)
 
 
 def test_words_are_runs_between_spaces_and_ideographs_by_themselves():

@@ -70,7 +70,8 @@ def test_slopes_are_the_gradients_of_the_model_that_predicts(trained):
     text, number = "cat dog bank tax rain", 1  # no token twice: a row of the table is a token's
     [ids] = trained.tokenize([text]).ids
     spans = token_spans(checkpoint.tokenizer, [text], trained.max_length)
-    _, slopes = path_slopes(trained, [ids], spans, [number])(np.array([1.0]))
+    slopes_of = path_slopes(trained, [ids], spans, [number])
+    _, [slopes] = slopes_of(np.array([0]), np.array([1.0]))
     table = checkpoint.params[MODULE][PARAM]
 
     def probability(table):
@@ -81,8 +82,8 @@ def test_slopes_are_the_gradients_of_the_model_that_predicts(trained):
     gradient = jax.jit(jax.grad(probability))(table)[ids]
     change = table[ids] - table[checkpoint.tokenizer.mask_token_id]
     expected = (gradient * change).sum(axis=1)
-    np.testing.assert_allclose(slopes[0, 0, 1:-1], expected[1:-1], rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(slopes[0, 0, [0, -1]], 0)  # [CLS] and [SEP] go no way
+    np.testing.assert_allclose(slopes[1:-1], expected[1:-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(slopes[[0, -1]], 0)  # [CLS] and [SEP] go no way
 
 
 @pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
