@@ -68,7 +68,9 @@ def thresholds_section(facts: Facts) -> Section:
     found = facts["thresholds"]
     points = {"the run's own": found["own"]} if found["own"] else {}
     points |= {
-        f"{one['wanted']:.0%} right": one["reached"] for one in found["wanted"] if one["reached"]
+        f"{one['wanted']:.0%} right": one["reached"]
+        for one in found["wanted"]
+        if one["reached"] and one["reached"]["coverage"] < 1  # else no threshold is needed
     }
     area, error = found["area_under_risk_coverage"], found["error"]
     sentences = [

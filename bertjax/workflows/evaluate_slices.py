@@ -3,7 +3,7 @@
 from bertjax.evaluation.figures import Intervals, Span
 from bertjax.evaluation.report import Section, Table
 from bertjax.workflows.evaluate_facts import Facts
-from bertjax.workflows.wording import plural, short
+from bertjax.workflows.wording import folded, plural, short
 
 _DRAWN = 20  # slices
 _NAME = 40  # letters of a slice's name in a picture
@@ -51,7 +51,7 @@ def slices_section(facts: Facts) -> Section:
 
 
 def _span(one: Facts) -> Span:
-    name = f"{short(one['name'], _NAME)} ({one['rows']:,})"
+    name = f"{folded(one['name'], _NAME)} ({one['rows']:,})"
     return Span(name, one["accuracy"], *one["accuracy_interval"], one["verdict"] == "small")
 
 
