@@ -171,7 +171,7 @@ def _rows_for_functions(rows: Rows) -> list[Any]:
     """Each row as Snorkel gives it to a function: x.title, x["title"]; `text` is what is read."""
     frame = rows.frame
     if "text" not in frame.columns:
-        frame = frame.assign(text=rows.texts)
+        frame = frame.assign(text=np.array(rows.texts, object))
     return [row for _, row in frame.iterrows()]
 
 
