@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DPI = 150
 _INK, _LINE = "#1c1b1a", "#dcd8d1"
-_NAME = 34  # letters of a name beside a bar
+_NAME = 34  # letters of a line beside a bar
 
 
 def write_png(figure: Figure, folder: Path) -> Path:
@@ -196,9 +196,9 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def _name(text: str) -> str:
-    """A name of a class or a word, shortened to stand beside what it names."""
-    text = " ".join(text.split()) or "(no name)"
-    return _plain(text if len(text) <= _NAME else f"{text[: _NAME - 1]}…")
+    """A name of a class or a word, in two lines at most, to stand beside what it names."""
+    lines = textwrap.wrap(text, _NAME, max_lines=2, placeholder="…") or ["(no name)"]
+    return _plain("\n".join(lines))
 
 
 def _plain(text: str) -> str:

@@ -31,7 +31,7 @@ def calibration_section(facts: Facts) -> Section:
         for name, prefix in prefixes.items()
     ]
     header = ("Probabilities", "Log loss", "Expected calibration error")
-    table = Table("Calibration", header, tuple(lines))
+    table = Table("Log loss and calibration error", header, tuple(lines))
     figures = _diagram(facts, prefixes), _confidence(facts)
     return Section("calibration", "Calibration", tuple(sentences), figures, (table,))
 
@@ -82,7 +82,8 @@ def thresholds_section(facts: Facts) -> Section:
     if missed := [f"{one['wanted']:.0%}" for one in found["wanted"] if not one["reached"]]:
         sentences.append(f"No threshold makes {', '.join(missed)} right.")
     header = ("For", "Threshold", "Rows answered", "Share in %", "Right in %", "95 % interval")
-    table = Table("Thresholds", header, tuple(_line(*point) for point in points.items()))
+    lines = tuple(_line(*point) for point in points.items())
+    table = Table("Thresholds that may be wanted", header, lines)
     figures = _coverage(found, points), _sweep(found, points)
     tables = (table,) if points else ()
     return Section("thresholds", "Thresholds", tuple(sentences), figures, tables)

@@ -46,7 +46,7 @@ def slices_section(facts: Facts) -> Section:
     title = "Accuracy of each slice, with its 95 % interval"
     spans = tuple(map(_span, filled[:_DRAWN]))
     figure = Intervals("slices", title, spans, facts["accuracy"], "all rows")
-    table = Table("Slices", _HEADER, tuple(map(_line, filled)))
+    table = Table("All slices", _HEADER, tuple(map(_line, filled)))
     return Section("slices", "Slices", tuple(sentences), (figure,), (table,))
 
 
