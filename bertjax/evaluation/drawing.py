@@ -20,6 +20,7 @@ from bertjax.evaluation.figures import (
     Tinted,
     color_of,
     heat,
+    levels,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _DPI = 150
 _INK, _LINE = "#1c1b1a", "#dcd8d1"
-_NAME = 34  # letters of a name beside a bar
+_NAME = 34  # letters of a line beside a bar
 
 
 def write_png(figure: Figure, folder: Path) -> Path:
@@ -135,10 +136,10 @@ def _draw_matrix(axes: "Axes", figure: Matrix) -> None:
         [_rgb(heat(figure.level(true, predicted), true == predicted)) for predicted in classes]
         for true in classes
     ]
-    axes.imshow(fills, aspect="equal" if len(classes) > 4 else "auto")
+    axes.imshow(fills, aspect="equal" if len(classes) > 5 else "auto")
     names = [_name(name) for name in figure.classes]
     axes.set_yticks(classes, names)
-    axes.set_xticks(classes, names, rotation=90 if len(classes) > 4 else 15)
+    axes.set_xticks(classes, names, rotation=90)
     axes.tick_params(length=0)
     axes.set_ylabel("true class")
     axes.set_xlabel("predicted class")
@@ -158,13 +159,17 @@ def _draw_lines(axes: "Axes", figure: Lines) -> None:
                 [max(high - y, 0.0) for y, high in zip(line.y, line.high, strict=True)],
             ]
             axes.errorbar(line.x, line.y, spread, fmt="none", ecolor=color, elinewidth=1, alpha=0.5)
-        style = {"line": "-", "dashed": "--", "dots": "o-"}[line.style]
+        style = {"line": "-", "dashed": "--", "dots": "o"}[line.style]
         axes.plot(line.x, line.y, style, color=color, markersize=4, label=_plain(line.name))
-    for mark in figure.marks:
+    for letter, mark in figure.lettered:
         color = color_of(mark.color)
-        axes.plot(mark.x, mark.y, "D", color=color, markersize=8, label=_plain(mark.name))
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(figure.y_low, 1.01)
+        label = _plain(f"{letter}: {mark.name}")
+        axes.plot(mark.x, mark.y, "o", color=color, markersize=12, label=label, clip_on=False)
+        at = {"ha": "center", "va": "center_baseline", "color": "white", "fontsize": 8}
+        axes.text(mark.x, mark.y, letter, weight="bold", **at)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(figure.y_low, 1 + 0.02 * (1 - figure.y_low))
+    axes.set_yticks(levels(figure.y_low))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel(figure.x_name)
@@ -184,8 +189,9 @@ def _draw_intervals(axes: "Axes", figure: Intervals) -> None:
     )
     axes.set_yticks(range(len(figure.spans)), [_name(span.name) for span in figure.spans])
     axes.invert_yaxis()
-    axes.set_xlim(figure.start, figure.end + 0.01)
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlim(figure.start, figure.end + 0.01 * (figure.end - figure.start))
+    axes.set_xticks(figure.levels)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}%")
     axes.grid(axis="x", color=_LINE)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
@@ -196,9 +202,9 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def _name(text: str) -> str:
-    """A name of a class or a word, shortened to stand beside what it names."""
-    text = " ".join(text.split()) or "(no name)"
-    return _plain(text if len(text) <= _NAME else f"{text[: _NAME - 1]}…")
+    """A name of a class or a word, in two lines at most, to stand beside what it names."""
+    lines = textwrap.wrap(text, _NAME, max_lines=2, placeholder="…") or ["(no name)"]
+    return _plain("\n".join(lines))
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ file, `title` stands above, `alt` says the same in words.
 
 import math
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -168,9 +169,12 @@ class Matrix:
         return f"{self.title}: {right:,} right" + (f"; most often wrong: {said}" if said else "")
 
     def level(self, true: int, predicted: int) -> int:
-        """Which step of `heat` fills a cell: by its share of the row, 0 only of an empty one."""
-        count = self.counts[true][predicted]
-        return math.ceil(HEAT_STEPS * count / sum(self.counts[true])) if count else 0
+        """Which step of `heat` fills a cell: by its share of the row, 0 only of an empty one.
+
+        Of wrong ones by its root: few of them matter, and should be seen.
+        """
+        share = self.counts[true][predicted] / max(sum(self.counts[true]), 1)
+        return math.ceil(HEAT_STEPS * (share if true == predicted else math.sqrt(share)))
 
 
 class Line(NamedTuple):
@@ -216,6 +220,11 @@ class Lines:
         values = [value for line in self.lines for value in (*line.y, *line.low)]
         return _tenth_below([*values, *(mark.y for mark in self.marks)])
 
+    @property
+    def lettered(self) -> list[tuple[str, Mark]]:
+        """The marks with the letters by which a legend names them."""
+        return list(zip(ascii_uppercase, self.marks, strict=False))
+
 
 class Span(NamedTuple):
     """A share, between which it lies, and whether it rests on too little to be trusted."""
@@ -258,6 +267,13 @@ class Intervals:
         most = max((max(-span.low, span.high) for span in self.spans), default=0.0)
         return max(math.ceil(20 * most) / 20, 0.05)
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The numbers of the axis."""
+        if self.signed:
+            return tuple(self.end * part / 2 for part in range(-2, 3))
+        return levels(self.start)
+
     def across(self, value: float) -> float:
         """Where a value lies on the axis, in per cent of its length."""
         return round(100 * (value - self.start) / (self.end - self.start), 2)
@@ -285,6 +301,13 @@ def heat(level: int, right: bool, dark: bool = False) -> str:
         for i in (1, 3, 5)
     )
     return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def levels(low: float) -> tuple[float, ...]:
+    """Round numbers of an axis that begins at a tenth and ends at 1, from there down."""
+    reach = round(1 - low, 1)
+    step = 20 if reach > 0.5 else 10 if reach > 0.3 else 5 if reach > 0.1 else 2
+    return tuple(percent / 100 for percent in range(100, round(100 * low) - 1, -step))
 
 
 def _tenth_below(values: list[float]) -> float:

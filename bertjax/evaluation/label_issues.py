@@ -1,5 +1,6 @@
 """Labels that are likely wrong, by confident learning (Northcutt et al. 2021), through cleanlab."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,12 @@ def find_label_issues(targets: np.ndarray, probabilities: np.ndarray) -> list[La
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
     classes = targets.astype(np.int64)
-    rows = found_by_cleanlab(classes, exact, return_indices_ranked_by="self_confidence", n_jobs=1)
+    with warnings.catch_warnings():
+        # Of a class with a single row or none, none can be flagged.
+        warnings.filterwarnings("ignore", message="May not flag all label issues in class")
+        rows = found_by_cleanlab(
+            classes, exact, return_indices_ranked_by="self_confidence", n_jobs=1
+        )
     scores = get_label_quality_scores(classes, exact, method="self_confidence")
     return [
         LabelIssue(row, int(classes[row]), int(exact[row].argmax()), float(scores[row]))

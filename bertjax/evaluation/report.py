@@ -18,6 +18,7 @@ from bertjax.evaluation.figures import (
     OTHER,
     Figure,
     heat,
+    levels,
 )
 from bertjax.evaluation.svg import cloud_height, histogram_parts, map_points, map_size
 from bertjax.evaluation.svg_lines import lines_parts
@@ -113,6 +114,7 @@ def _template() -> "Template":
         "dark": (*DARK, OTHER[1]),
         "lines_parts": lines_parts,
         "heat": heat,
+        "levels": levels,
         "heat_steps": HEAT_STEPS,
     }
     return environment.get_template("report.html")

@@ -17,8 +17,7 @@ from bertjax.evaluation.intervals import LEVEL, difference, wilson
 from bertjax.evaluation.scores import classification_scores
 
 SMALL = 20  # rows: of fewer, nothing is said
-RARE = 1  # texts that have a rare word, at most
-RARE_SHARE = 0.25  # of the words of a text, from which it counts as one of rare words
+RARE = 1 / 3  # of the words of a text, from which it counts as one of rare words
 
 _ABSTAIN = -1  # what Snorkel's functions answer for: not mine
 _QUARTER = 25  # per cent of the texts that are short, and that are long
@@ -167,17 +166,18 @@ def _beside(right: np.ndarray, rows: np.ndarray, level: float) -> dict[str, Any]
 
 
 def _rare(texts: Texts) -> Slice:
-    """By the words of the training's texts where they are known, else by those of these."""
-    reference = texts.known or texts.words
-    counts = Counter(word for words in reference for word in set(words))
+    """By the other texts of the training where they are known, else by the others of these."""
+    counts = Counter(word for words in texts.known or texts.words for word in set(words))
+    counted = np.ones(len(texts.words), bool)  # whether a text is one of these itself
+    if texts.known and texts.trained is not None:
+        counted = texts.trained
     rare = np.zeros(len(texts.words), bool)
     for row, words in enumerate(texts.words):
         distinct = set(words)
-        few = sum(counts[word] <= RARE for word in distinct)
-        rare[row] = bool(distinct) and few >= RARE_SHARE * len(distinct)
-    where = "the training's" if texts.known else "these"
-    says = f"a quarter or more of the words in at most one of {where} texts"
-    return Slice("rare words", says, rare)
+        alone = sum(counts[word] <= counted[row] for word in distinct)
+        rare[row] = bool(distinct) and alone >= RARE * len(distinct)
+    where = "that was trained on" if texts.known else "of the table"
+    return Slice("rare words", f"a third or more of the words in no other text {where}", rare)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,15 +1,12 @@
 """Where the parts of a figure of lines stand on a page, in the units of its SVG's view box."""
 
 from dataclasses import dataclass
-from string import ascii_uppercase
 
-from matplotlib.ticker import MaxNLocator
-
-from bertjax.evaluation.figures import LIGHT, Lines
+from bertjax.evaluation.figures import LIGHT, Lines, levels
 from bertjax.evaluation.svg import Tick
 
 _WIDTH, _HEIGHT = 440, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 26, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 22, 28, 44
 _DIGITS = 1  # of a place: a tenth of a unit
 
 
@@ -92,12 +89,11 @@ def lines_parts(figure: Lines) -> LinesParts:
     )
     badges = tuple(
         Badge(across(mark.x), down(mark.y), letter, mark.name, min(mark.color, len(LIGHT)))
-        for mark, letter in zip(figure.marks, ascii_uppercase, strict=False)
+        for letter, mark in figure.lettered
     )
-    y_values = [value for value in MaxNLocator(5).tick_values(low, 1) if low <= value <= 1]
     return LinesParts(
         traces,
         badges,
         tuple(Tick(across(tenth / 10), f"{10 * tenth}%") for tenth in range(0, 11, 2)),
-        tuple(Tick(down(value), f"{round(100 * value, 1):g}%") for value in y_values),
+        tuple(Tick(down(value), f"{value:.0%}") for value in levels(low)),
     )

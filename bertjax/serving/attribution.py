@@ -21,7 +21,7 @@ from bertjax.data.batches import place
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.packing import pack_rows
 from bertjax.data.shapes import SEGMENTS
-from bertjax.data.tokens import token_spans
+from bertjax.data.tokens import token_spans, tokenize
 from bertjax.evaluation.importance import (
     TOLERANCE,
     Slopes,
@@ -59,8 +59,8 @@ def attribute(
     if not texts:
         return []
     if predictor.run.clean:
-        texts = clean_texts(list(texts))
-    ids = predictor.tokenize(texts).ids[: len(texts)]
+        texts = clean_texts(texts)
+    ids = tokenize(predictor.checkpoint.tokenizer, texts, predictor.max_length).ids
     spans = token_spans(predictor.checkpoint.tokenizer, texts, predictor.max_length)
     found = integrated_gradients(path_slopes(predictor, ids, spans, classes), len(texts), tolerance)
     return [

@@ -31,7 +31,7 @@ def calibration_section(facts: Facts) -> Section:
         for name, prefix in prefixes.items()
     ]
     header = ("Probabilities", "Log loss", "Expected calibration error")
-    table = Table("Calibration", header, tuple(lines))
+    table = Table("Log loss and calibration error", header, tuple(lines))
     figures = _diagram(facts, prefixes), _confidence(facts)
     return Section("calibration", "Calibration", tuple(sentences), figures, (table,))
 
@@ -68,7 +68,9 @@ def thresholds_section(facts: Facts) -> Section:
     found = facts["thresholds"]
     points = {"the run's own": found["own"]} if found["own"] else {}
     points |= {
-        f"{one['wanted']:.0%} right": one["reached"] for one in found["wanted"] if one["reached"]
+        f"{one['wanted']:.0%} right": one["reached"]
+        for one in found["wanted"]
+        if one["reached"] and one["reached"]["coverage"] < 1  # else no threshold is needed
     }
     area, error = found["area_under_risk_coverage"], found["error"]
     sentences = [
@@ -80,7 +82,8 @@ def thresholds_section(facts: Facts) -> Section:
     if missed := [f"{one['wanted']:.0%}" for one in found["wanted"] if not one["reached"]]:
         sentences.append(f"No threshold makes {', '.join(missed)} right.")
     header = ("For", "Threshold", "Rows answered", "Share in %", "Right in %", "95 % interval")
-    table = Table("Thresholds", header, tuple(_line(*point) for point in points.items()))
+    lines = tuple(_line(*point) for point in points.items())
+    table = Table("Thresholds that may be wanted", header, lines)
     figures = _coverage(found, points), _sweep(found, points)
     tables = (table,) if points else ()
     return Section("thresholds", "Thresholds", tuple(sentences), figures, tables)

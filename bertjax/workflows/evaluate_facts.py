@@ -169,10 +169,14 @@ def _slices(
 
 def _rows_for_functions(rows: Rows) -> list[Any]:
     """Each row as Snorkel gives it to a function: x.title, x["title"]; `text` is what is read."""
-    frame = rows.frame
-    if "text" not in frame.columns:
-        frame = frame.assign(text=rows.texts)
-    return [row for _, row in frame.iterrows()]
+    import pandas as pd
+
+    names, cells = list(rows.frame.columns), rows.frame.to_numpy(object)
+    if "text" not in names:
+        names.append("text")
+        cells = np.column_stack([cells, np.array(rows.texts, object)])
+    # Not iterrows, which fails on texts that UTF-8 cannot hold.
+    return [pd.Series(row, names, dtype=object) for row in cells]
 
 
 def _reliability(found: Evaluated) -> Facts:

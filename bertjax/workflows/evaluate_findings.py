@@ -171,8 +171,8 @@ def _thresholds(facts: Facts) -> Iterator[Finding]:
         yield Finding(text, True, "thresholds")
         return
     yield Finding(
-        f"With threshold {reached['threshold']:.2f} {reached['coverage']:.0%} of the rows are "
-        f"answered, {reached['accuracy']:.1%} of them right.",
+        f"With a threshold of {reached['threshold']:.2f}, {reached['coverage']:.0%} of the rows "
+        f"are answered, and {reached['accuracy']:.1%} of these right.",
         reached["coverage"] < _COVERED,
         "thresholds",
     )

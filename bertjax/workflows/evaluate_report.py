@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 
-from bertjax.evaluation.figures import Matrix
+from bertjax.evaluation.figures import Bars, Figure, Matrix
 from bertjax.evaluation.report import Fact, Finding, Report, Section, Table
 from bertjax.workflows.evaluate_curves import calibration_section, thresholds_section
 from bertjax.workflows.evaluate_facts import Facts
 from bertjax.workflows.evaluate_findings import confusions
 from bertjax.workflows.evaluate_slices import slices_section
-from bertjax.workflows.wording import plural, short
+from bertjax.workflows.wording import folded, plural, short
 
 _SHOWN = 25  # rows of a table
 _MATRIX = 30  # classes of a picture
-_NAME = 40  # of a class in a picture
+_MISTAKES = 8  # in bars
+_NAME = 28  # letters of a class in a picture
 
 
 def compose(facts: Facts, sections: Sequence[Section], findings: Sequence[Finding]) -> Report:
@@ -57,7 +58,7 @@ def _facts(facts: Facts) -> tuple[Fact, ...]:
         Fact(f"{facts['weighted_f1']:.3f}", "weighted F1"),
         Fact(f"{facts['macro_f1']:.3f}", "macro F1"),
         Fact(f"{facts['data']['rows']:,}", "rows"),
-        Fact(f"{len(facts['wrong']):,}", "wrong predictions"),
+        Fact(f"{len(facts['wrong']):,}", "mistakes"),
     ]
     if "calibration" in facts:
         error = facts["calibration"]["expected_calibration_error"]
@@ -85,9 +86,10 @@ def _scores(facts: Facts) -> Section:
     if "skipped" in training:
         sentences.append(f"{training['skipped']}.")
     else:
+        count = training["trained_on"]
         sentences.append(
-            f"{training['trained_on']:,} of these texts stand among the {training['rows']:,} that "
-            f"the run was trained on ({training['source']})."
+            f"{f'{count:,}' if count else 'None'} of these texts stand among the "
+            f"{training['rows']:,} that the run was trained on ({training['source']})."
         )
     table = Table("Scores of each class", header, tuple(lines))
     return Section("scores", "Scores", tuple(sentences), (), (table,))
@@ -103,23 +105,25 @@ def _confusion(facts: Facts) -> Section:
         ]
         shown = sorted(sorted(shown, key=lambda i: -mistakes[i])[:_MATRIX])
         sentences.append(f"The {_MATRIX} of {len(labels):,} classes with most mistakes.")
+    names = [folded(label, _NAME) for label in labels]
     matrix = Matrix(
         "confusion",
         "Rows of each class, and what they are predicted as",
-        tuple(short(labels[i], _NAME) for i in shown),
+        tuple(names[i] for i in shown),
         tuple(tuple(counts[i][j] for j in shown) for i in shown),
     )
-    sentences.append("Blue is right, orange wrong; the stronger, the more of the class.")
-    found = confusions(facts)
-    tables = []
-    if found:
-        lines = [
-            (true, predicted, count, 100 * count / facts["per_class"][true]["support"])
-            for count, true, predicted in found[:10]
-        ]
-        header = ("True class", "Predicted", "Rows", "Share of the class in %")
-        tables.append(Table("The most frequent mistakes", header, tuple(lines)))
-    return Section("confusion", "Confusions", tuple(sentences), (matrix,), tuple(tables))
+    sentences.append(
+        "A row of the matrix is a true class, a column a predicted one. Blue is right, orange "
+        "wrong; the stronger, the more of the class."
+    )
+    figures: list[Figure] = [matrix]
+    if found := confusions(facts)[:_MISTAKES]:
+        items = tuple(
+            (f"{folded(true, _NAME)} taken for {folded(predicted, _NAME)}", count)
+            for count, true, predicted in found
+        )
+        figures.append(Bars("mistakes", "The most frequent mistakes", items, (1,) * len(items)))
+    return Section("confusion", "Confusions", tuple(sentences), tuple(figures))
 
 
 def _label_issues(facts: Facts) -> Section:

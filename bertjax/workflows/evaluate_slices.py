@@ -3,7 +3,7 @@
 from bertjax.evaluation.figures import Intervals, Span
 from bertjax.evaluation.report import Section, Table
 from bertjax.workflows.evaluate_facts import Facts
-from bertjax.workflows.wording import plural, short
+from bertjax.workflows.wording import folded, plural, short
 
 _DRAWN = 20  # slices
 _NAME = 40  # letters of a slice's name in a picture
@@ -46,12 +46,12 @@ def slices_section(facts: Facts) -> Section:
     title = "Accuracy of each slice, with its 95 % interval"
     spans = tuple(map(_span, filled[:_DRAWN]))
     figure = Intervals("slices", title, spans, facts["accuracy"], "all rows")
-    table = Table("Slices", _HEADER, tuple(map(_line, filled)))
+    table = Table("All slices", _HEADER, tuple(map(_line, filled)))
     return Section("slices", "Slices", tuple(sentences), (figure,), (table,))
 
 
 def _span(one: Facts) -> Span:
-    name = f"{short(one['name'], _NAME)} ({one['rows']:,})"
+    name = f"{folded(one['name'], _NAME)} ({one['rows']:,})"
     return Span(name, one["accuracy"], *one["accuracy_interval"], one["verdict"] == "small")
 
 

@@ -9,6 +9,13 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if count == 1 else many or one + 's'}"
 
 
+def folded(name: str, most: int) -> str:
+    """The name in one line, shortened in the middle: long names of one table often begin alike."""
+    name = " ".join(name.split())
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
 def short(text: str, most: int = LETTERS) -> str:
     """The text in one line of at most so many letters."""
     text = " ".join(text.split())

@@ -157,7 +157,7 @@ def test_a_matrix_says_what_is_most_often_wrong():
     assert MATRIX.alt == (
         f"{HOSTILE}: 1,007 right; most often wrong: {HOSTILE} as b 2, b as {HOSTILE} 1"
     )
-    assert [MATRIX.level(0, i) for i in range(3)] == [8, 2, 0]
+    assert [MATRIX.level(0, i) for i in range(3)] == [8, 5, 0]  # the root of 0.2 is 0.45
     assert [MATRIX.level(1, i) for i in range(3)] == [1, 10, 0]  # one is seen however few it is
     assert [MATRIX.level(2, i) for i in range(3)] == [0, 0, 0]
 
@@ -166,7 +166,7 @@ def test_a_matrix_is_a_table_with_headers_for_both_classes():
     page = render(report(MATRIX))
     assert page.count('<th scope="row" dir="auto">') == 3
     assert '<td style="background: var(--r10)">999</td>' in page
-    assert '<td style="background: var(--w2)">2</td>' in page
+    assert '<td style="background: var(--w5)">2</td>' in page
     assert '<td class="sum">1,000</td>' in page
 
 

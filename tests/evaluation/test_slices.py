@@ -74,16 +74,17 @@ def test_slices_of_all_rows_or_none_are_left_out():
     assert standard_slices(one, ["x", "y"]) == []
 
 
-def test_rare_words_are_those_of_one_text_at_most():
-    words = [["a", "b", "c", "new"], ["a", "b", "c", "d", "e", "also"], ["a", "b", "c"], ["d", "e"]]
+def test_rare_words_are_those_of_no_other_text():
+    words = [["a", "b", "new"], ["a", "b", "c", "d", "e", "also"], ["a", "b", "c"], ["d", "e"]]
     few = {"lengths": np.arange(1, 5), "targets": np.zeros(4, int), "truncated": np.zeros(4, bool)}
+    new = {**few, "trained": np.arange(4) > 3}
+    own = {**few, "trained": np.arange(4) >= 0}
     found = by_rows(standard_slices(texts(words=words, **few), ["x"]))
-    assert found["rare words"] == [0]  # a quarter of its words; of row 1 a sixth
+    assert found["rare words"] == [0]  # a third of its words; of row 1 a sixth
     known = [["new", "also", "a", "b", "c"]] * 2
-    found = by_rows(standard_slices(texts(words=words, known=known, **few), ["x"]))
+    found = by_rows(standard_slices(texts(words=words, known=known, **new), ["x"]))
     assert found["rare words"] == [1, 3]
-    known = [["a", "b", "c", "d", "e"]] * 2
-    found = by_rows(standard_slices(texts(words=words, known=known, **few), ["x"]))
+    found = by_rows(standard_slices(texts(words=words, known=words, **own), ["x"]))
     assert found["rare words"] == [0]
 
 

@@ -93,7 +93,7 @@ def make_evaluated() -> Callable[..., Evaluated]:
             labels,
             np.array(targets, np.int32),
             10 + np.arange(len(targets)),  # ten rows without a label stand before them
-            pd.DataFrame({"title": texts, "tag": labels}),
+            pd.DataFrame({"title": texts, "tag": labels}, dtype=object),
             ("title",),
             "tag",
             10,

@@ -76,10 +76,9 @@ def test_a_report_holds_the_scores_and_a_picture_of_each_figure(config):
     scores = evaluate(replace(config, out=None))
     assert {name: facts[name] for name in scores} == json.loads(json.dumps(scores))
     names = {path.stem for path in (config.out / "figures").iterdir()}
-    assert names == {
-        *("confusion", "slices", "reliability", "confidence", "coverage", "thresholds"),
-        "behaviour",
-    }
+    lines = {"reliability", "confidence", "coverage", "thresholds"}
+    # It may make no mistakes.
+    assert names - {"mistakes"} == {"confusion", "slices", *lines, "behaviour"}
     assert facts["training"]["trained_on"] == 36
     assert facts["settings"]["out"] == str(config.out)
     page = page_of(config)

@@ -93,4 +93,7 @@ def test_classes_that_do_not_exclude_each_other(make_evaluated):
 
 def test_letters_that_no_file_can_hold(make_evaluated):
     found = make_evaluated([0, 1], [[0.1, 0.9], [0.2, 0.8]], ["\ud800", "b"])
-    assert measure(found, None, {}, told)["wrong"][0]["text"] == "?"
+    functions = {"slice_odd": lambda row: 1 / len(row.text.strip("\ud800"))}
+    facts = measure(found, None, functions, told)
+    assert facts["wrong"][0]["text"] == "?"
+    assert facts["slices"][0]["failed"] == [10]

@@ -75,8 +75,9 @@ def test_probabilities_that_are_off(facts):
 def test_a_threshold_that_costs_too_much_or_is_not_there(facts):
     reached = {"threshold": 0.9, "coverage": 0.3, "accuracy": 0.95}
     thresholds = {**facts["thresholds"], "wanted": [{"wanted": 0.95, "reached": reached}]}
-    assert "With threshold 0.90 30% of the rows are answered, 95.0% of them right." in grave(
-        facts, accuracy=0.8, thresholds=thresholds
+    assert (
+        "With a threshold of 0.90, 30% of the rows are answered, and 95.0% of these right."
+        in grave(facts, accuracy=0.8, thresholds=thresholds)
     )
     thresholds["wanted"] = [{"wanted": 0.95, "reached": None}]
     said = grave(facts, accuracy=0.8, thresholds=thresholds)

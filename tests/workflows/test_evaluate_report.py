@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertjax.evaluation.figures import Matrix
+from bertjax.evaluation.figures import Bars, Matrix
 from bertjax.evaluation.report import Finding, Section, render
 from bertjax.workflows.evaluate_facts import measure
 from bertjax.workflows.evaluate_report import compose, sections
@@ -48,13 +48,14 @@ def test_sections_stand_in_order_and_others_may_stand_among_them(facts):
     assert report.title == "How well tags predicts more.csv"
     assert "temperature 1.50" in report.subtitle
     assert "bertjax evaluate runs/tags tables/more.csv" in report.footer
-    assert {fact.name: fact.value for fact in report.facts}["wrong predictions"] == "6"
+    assert {fact.name: fact.value for fact in report.facts}["mistakes"] == "6"
 
 
 def test_figures_have_names_of_their_own(facts):
     figures = compose(facts, sections(facts), ()).figures
     names = [figure.name for figure in figures]
-    assert names == ["confusion", "slices", "reliability", "confidence", "coverage", "thresholds"]
+    assert names[:4] == ["confusion", "mistakes", "slices", "reliability"]
+    assert names[4:] == ["confidence", "coverage", "thresholds"]
     assert all(figure.alt for figure in figures)
 
 
@@ -74,13 +75,13 @@ def test_of_many_classes_those_with_most_mistakes_are_drawn(facts):
     many = {**facts, "labels": labels, "confusion_matrix": matrix.tolist()}
     many["per_class"] = dict.fromkeys(labels, scores)
     section = sections(many)[1]
-    (figure,) = section.figures
+    figure, mistakes = section.figures
     assert isinstance(figure, Matrix)
     assert len(figure.classes) == 30
     assert {"class 0", "class 39"} <= set(figure.classes)
     assert section.sentences[0] == "The 30 of 40 classes with most mistakes."
-    (table,) = section.tables
-    assert table.rows == (("class 39", "class 0", 3, 60.0),)
+    assert isinstance(mistakes, Bars)
+    assert mistakes.items == (("class 39 taken for class 0", 3),)
 
 
 def test_hostile_names_and_texts_are_text(make_evaluated):
