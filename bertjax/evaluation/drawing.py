@@ -191,7 +191,7 @@ def _draw_intervals(axes: "Axes", figure: Intervals) -> None:
     axes.invert_yaxis()
     axes.set_xlim(figure.start, figure.end + 0.01 * (figure.end - figure.start))
     axes.set_xticks(figure.levels)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: figure.level_name(round(value, 4)))
     axes.grid(axis="x", color=_LINE)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))

@@ -24,7 +24,8 @@ HEAT_STEPS = 10
 _GROUND = "#ffffff", "#1f2125"  # of a panel, light and dark
 _STRONGEST = 0.7, 0.46  # share of the colour in the last step
 
-_FAINT = 0.05  # share of a text's largest weight, under which a word is not tinted
+_FAINT = 0.1  # share of a text's largest weight, under which a word is not tinted
+_STRONG = 0.1  # weight that is taken for the largest where none is as large
 
 CLOUD_SIZE = (440, 280)  # points, as wide and as high as it is laid out
 
@@ -138,8 +139,7 @@ class Tinted:
 
     def share(self, weight: float) -> float:
         """How strong a weight is, beside the strongest of the text: 0 to 1; 0 of what is faint."""
-        most = max((abs(weight) for _, weight in self.parts), default=0.0)
-        share = abs(weight) / most if most else 0.0
+        share = abs(weight) / max(_STRONG, *(abs(one) for _, one in self.parts))
         return share if share >= _FAINT else 0.0
 
     def _marked(self, sign: int) -> list[tuple[str, float]]:
@@ -245,7 +245,7 @@ class Intervals:
     spans: tuple[Span, ...]
     reference: float
     reference_name: str
-    signed: bool = False  # whether they are differences of shares, and the reference is none
+    signed: bool = False  # whether they are differences of scores, around a reference of 0
 
     @property
     def alt(self) -> str:
@@ -279,8 +279,12 @@ class Intervals:
         return round(100 * (value - self.start) / (self.end - self.start), 2)
 
     def written(self, value: float) -> str:
-        """A share, or a difference of shares with its sign."""
-        return f"{100 * value:+.1f} points" if self.signed else f"{value:.1%}"
+        """A share, or a difference of scores with its sign."""
+        return f"{value:+.3f}" if self.signed else f"{value:.1%}"
+
+    def level_name(self, value: float) -> str:
+        """A number of the axis."""
+        return (f"{value:+g}" if value else "0") if self.signed else f"{100 * value:g}%"
 
 
 Figure = Bars | Histogram | Cloud | Scatter | Tinted | Matrix | Lines | Intervals

@@ -1,7 +1,10 @@
 """What each word adds to a prediction: the gradients that integrated gradients ask for, by JAX.
 
-A text's points lie between its word embeddings and those of [MASK], which BERT has learned to read
-as a word that nobody knows (Devlin et al. 2018, §3.1); special tokens are the same at both ends.
+A text's points lie between its word embeddings and those of a text that tells nothing: as many
+[MASK], [UNK] or [PAD]; special tokens are the same at both ends. The score of that baseline should
+be near zero (Sundararajan et al. 2017, §2), so it is the one of which the model thinks the class
+least likely: a fine-tuned BERT may take [MASK]s for one of its classes, with a probability of 0.95.
+
 The model reads embeddings only through its table of words. So every slot of a call gets a word of
 its own, and that table is what is derived: the model stays as it is.
 
@@ -43,7 +46,7 @@ class Attribution(NamedTuple):
     text: str  # as it was read: cleaned, if the run cleans
     words: list[Word]  # weights add up to score - baseline; 0 of words past what is read
     score: float  # the probability; a regression's value
-    baseline: float  # that of a text of unknown words, as many
+    baseline: float  # that of as many tokens that tell nothing
     gap: float  # what the weights miss of their sum
 
 
@@ -60,12 +63,22 @@ def attribute(
         return []
     if predictor.run.clean:
         texts = clean_texts(texts)
-    ids = tokenize(predictor.checkpoint.tokenizer, texts, predictor.max_length).ids
-    spans = token_spans(predictor.checkpoint.tokenizer, texts, predictor.max_length)
-    found = integrated_gradients(path_slopes(predictor, ids, spans, classes), len(texts), tolerance)
+    tokenizer, most = predictor.checkpoint.tokenizer, predictor.max_length
+    ids, spans = tokenize(tokenizer, texts, most).ids, token_spans(tokenizer, texts, most)
+    kinds = _baselines(predictor, ids, spans)
+    count, many = len(texts), len(kinds)
+    starts = [start for kind in kinds for start in kind]  # that of text n by kind k is k N + n
+    slopes = path_slopes(predictor, starts, ids * many, [*classes] * many)
+    scores, _ = slopes(np.arange(count * many), np.zeros(count * many))
+    chosen = scores.reshape(many, count).argmin(axis=0) * count + np.arange(count)
+
+    def chosen_slopes(points: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return slopes(chosen[points], places)
+
+    found = integrated_gradients(chosen_slopes, count, tolerance)
     return [
-        Attribution(text, sum_by_word(text, spans[n], weights), *map(float, scores))
-        for n, (text, weights, *scores) in enumerate(
+        Attribution(text, sum_by_word(text, spans[n], weights), *map(float, values))
+        for n, (text, weights, *values) in enumerate(
             zip(texts, found.weights, found.scores, found.baselines, found.gaps, strict=True)
         )
     ]
@@ -73,20 +86,18 @@ def attribute(
 
 def path_slopes(
     predictor: Predictor,
-    token_ids: Sequence[np.ndarray],
-    spans: Sequence[np.ndarray],
+    starts: Sequence[np.ndarray],
+    ends: Sequence[np.ndarray],
     classes: Sequence[int],
 ) -> Slopes:
     """The function that `integrated_gradients` takes, of the probabilities of N texts.
 
     Args:
-        token_ids: N arrays [T_n].
-        spans: N arrays [T_n, 2]; a special token's are empty.
+        starts, ends: the token ids of baselines and texts, N arrays [T_n] each.
         classes: of each text [N].
     """
-    baselines = _baselines(predictor, token_ids, spans)
     numbers = np.asarray(classes, np.int32)
-    sizes = np.array([len(ids) for ids in token_ids])
+    sizes = np.array([len(ids) for ids in ends])
     length = max(_ROW_LENGTH, -(-int(sizes.max()) // _MULTIPLE) * _MULTIPLE)
     shape = max(predictor.slots // length, 1), length  # of every call: nothing is compiled twice
     derive = _derivative(predictor, shape)
@@ -94,13 +105,13 @@ def path_slopes(
     def slopes(texts: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths = sizes[texts]
         rows = pack_rows(lengths, length, SEGMENTS)
-        ends, begins = ([ids[n] for n in texts] for ids in (token_ids, baselines))
+        froms, tos = ([ids[n] for n in texts] for ids in (starts, ends))
         scores = np.zeros(len(texts), np.float32)
         found = np.zeros((len(texts), sizes.max()), np.float32)  # [P, L]
         for start in range(0, len(rows), shape[0]):
             part = rows[start : start + shape[0]]
-            end_ids, segments, points = place(part, ends, shape, SEGMENTS)
-            start_ids, *_ = place(part, begins, shape, SEGMENTS)
+            end_ids, segments, points = place(part, tos, shape, SEGMENTS)
+            start_ids, *_ = place(part, froms, shape, SEGMENTS)
             present = points >= 0  # [R, S]
             ways = np.where(present, places[points], 0).astype(np.float32)
             wanted = np.where(present, numbers[texts[points]], 0)
@@ -114,14 +125,16 @@ def path_slopes(
 
 def _baselines(
     predictor: Predictor, token_ids: Sequence[np.ndarray], spans: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """The token ids with [MASK] for all but the special ones; [PAD] where there is no [MASK]."""
-    unknown = predictor.checkpoint.tokenizer.mask_token_id
-    if unknown is None:
-        unknown = predictor.checkpoint.config.pad_token_id or 0
+) -> list[list[np.ndarray]]:
+    """For each token that tells nothing, the token ids with it for all but the special ones."""
+    tokenizer = predictor.checkpoint.tokenizer
+    ids = tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id
     return [
-        np.where(span[:, 1] > span[:, 0], unknown, ids).astype(np.int32)
-        for ids, span in zip(token_ids, spans, strict=True)
+        [
+            np.where(span[:, 1] > span[:, 0], nothing, ids).astype(np.int32)
+            for ids, span in zip(token_ids, spans, strict=True)
+        ]
+        for nothing in dict.fromkeys(one for one in ids if one is not None)
     ]
 
 

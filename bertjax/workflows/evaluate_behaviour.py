@@ -27,7 +27,7 @@ _NAME = 60  # letters of a test
 _MANY = 0.05  # share of failed cases from which a test is a matter
 
 
-def tests_in(path: Path) -> dict[str, Test]:
+def read_tests(path: Path) -> dict[str, Test]:
     """The tests that a file makes, by the names of its variables, in their order.
 
     Raises:

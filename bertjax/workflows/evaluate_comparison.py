@@ -145,14 +145,19 @@ def comparison_section(facts: Facts) -> Section:
     verdict = (
         "that would be rare by chance alone" if _differ(facts) else "that may well be by chance"
     )
+    alone = (
+        f"This run alone has {plural(counts['this_only'], 'row')} right, the other alone "
+        f"{plural(counts['other_only'], 'row')}: McNemar's test ({how}) gives "
+        f"p = {_p(test['p_value'])}, so {verdict}."
+    )
+    if not counts["this_only"] + counts["other_only"]:
+        alone = "Both have the same rows right."
     sentences = (
         f"This run is {facts['run']}, the other {facts['other']}. Rows that one of them was "
         "trained on flatter it.",
-        f"This run alone has {plural(counts['this_only'], 'row')} right, the other alone "
-        f"{counts['other_only']:,}: McNemar's test ({how}) gives p = {_p(test['p_value'])}, so "
-        f"{verdict}.",
-        f"Of the difference in {facts['resamples']:,} samples of the rows the middle "
-        f"{facts['level']:.0%} is the interval: if it holds 0, there may be none.",
+        alone,
+        f"The intervals are the middle {facts['level']:.0%} of {facts['resamples']:,} samples of "
+        "the rows (bootstrap): a difference whose interval holds 0 may be none.",
     )
     tables = [
         _scores(facts),

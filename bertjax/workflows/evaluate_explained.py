@@ -106,8 +106,8 @@ def explained_section(facts: Facts) -> Section | None:
         "A word on blue with a solid line speaks for the predicted class, one on orange with a "
         "dashed line against it: the stronger, the more.",
         "The weights of a text are by integrated gradients: they add up to what its probability "
-        "has over that of a text of as many [MASK]s, but for "
-        f"{max(facts['largest_gap'], 0.0001):.4f} at the most.",
+        "has over that of a text of as many [MASK], [UNK] or [PAD], whichever makes the class "
+        f"least likely, but for {max(facts['largest_gap'], 0.0001):.4f} at the most.",
     ]
     if facts["lime_samples"]:
         sentences.append(

@@ -13,7 +13,7 @@ from bertjax.workflows.evaluate_behaviour import (
     behaviour_findings,
     behaviour_section,
     measure_behaviour,
-    tests_in,
+    read_tests,
 )
 from bertjax.workflows.evaluate_comparison import (
     Other,
@@ -43,7 +43,7 @@ def read_asked(config: EvaluateConfig, predictor: Predictor) -> Asked:
     Raises:
         UserError: one of them cannot be read, or is about other classes.
     """
-    tests = {} if config.behaviour is None else tests_in(config.behaviour)
+    tests = {} if config.behaviour is None else read_tests(config.behaviour)
     check_labels(tests, predictor.labels)
     other = None if config.compare is None else load_other(config, predictor.labels)
     return Asked(tests, other)

@@ -21,6 +21,8 @@ def test_the_strongest_words_are_told_with_their_sign():
 
 def test_shares_are_of_the_strongest_word_and_faint_ones_are_none():
     assert [FIGURE.share(weight) for _, weight in FIGURE.parts] == [1, 0, 0.5, 0, 0, 0.25]
+    weak = Tinted("w", "Weak", (("a", 0.02), ("b", -0.005)), "animals")
+    assert [weak.share(weight) for _, weight in weak.parts] == pytest.approx([0.2, 0])
 
 
 def test_differences_lie_around_nothing():
@@ -28,9 +30,10 @@ def test_differences_lie_around_nothing():
     figure = Intervals("i", "Less the other", spans, 0.0, "no difference", signed=True)
     assert (figure.start, figure.end) == pytest.approx((-0.15, 0.15))
     assert [figure.across(value) for value in (-0.15, 0.0, 0.15)] == [0, 50, 100]
-    assert figure.written(-0.0123) == "-1.2 points"
-    assert figure.alt == (
-        "Less the other: no difference +0.0 points; accuracy +2.0 points, macro F1 -5.0 points"
-    )
+    assert figure.written(-0.0123) == "-0.012"
+    assert [figure.level_name(value) for value in figure.levels] == [
+        "-0.15", "-0.075", "0", "+0.075", "+0.15",
+    ]  # fmt: skip
+    assert figure.alt == ("Less the other: no difference +0.000; accuracy +0.020, macro F1 -0.050")
     equal = Intervals("i", "", (Span("accuracy", 0.0, 0.0, 0.0),), 0.0, "none", signed=True)
     assert equal.across(0.0) == 50

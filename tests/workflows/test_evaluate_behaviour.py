@@ -8,7 +8,7 @@ from bertjax.workflows.evaluate_behaviour import (
     behaviour_findings,
     behaviour_section,
     measure_behaviour,
-    tests_in,
+    read_tests,
 )
 
 LABELS = ("animals", "money")
@@ -42,7 +42,7 @@ def file(tmp_path):
 
 
 def test_tests_are_found_by_their_names_in_order(file):
-    assert list(tests_in(file)) == ["no matter", "more money", "plain", "broken"]
+    assert list(read_tests(file)) == ["no matter", "more money", "plain", "broken"]
 
 
 @pytest.mark.parametrize(
@@ -60,20 +60,20 @@ def test_tests_are_found_by_their_names_in_order(file):
 def test_a_file_without_tests_is_one_line(source, says, file):
     file.write_text(source)
     with pytest.raises(UserError) as caught:
-        tests_in(file)
+        read_tests(file)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read the behavioural tests in .*no\.py: No such"):
-        tests_in(tmp_path / "no.py")
+        read_tests(tmp_path / "no.py")
 
 
 @pytest.fixture
 def facts(file, make_rows) -> dict:
     rows = make_rows([*(f"a cat of row {i}" for i in range(5)), "", " ", "a dog"])
-    return measure_behaviour(probabilities, LABELS, rows, tests_in(file))
+    return measure_behaviour(probabilities, LABELS, rows, read_tests(file))
 
 
 def test_facts_are_json_of_rows_that_have_words(facts):

@@ -50,7 +50,7 @@ def test_facts_are_json_and_tell_the_two_apart(facts):
 def test_the_section_says_whether_it_may_be_chance(facts):
     section = comparison_section(facts)
     assert section.sentences[1] == (
-        "This run alone has 3 rows right, the other alone 1: McNemar's test (exact) gives "
+        "This run alone has 3 rows right, the other alone 1 row: McNemar's test (exact) gives "
         "p = 0.625, so that may well be by chance."
     )
     scores, counts, ours, theirs = section.tables
