@@ -45,7 +45,7 @@ class Attribution(NamedTuple):
 
     text: str  # as it was read: cleaned, if the run cleans
     words: list[Word]  # weights add up to score - baseline; 0 of words past what is read
-    score: float  # the probability; a regression's value
+    score: float  # the probability
     baseline: float  # that of as many tokens that tell nothing
     gap: float  # what the weights miss of their sum
 
@@ -56,6 +56,7 @@ def attribute(
     """Integrated gradients of the probability of a class, in float32, for each of N texts.
 
     Args:
+        predictor: of classes, not of a regression.
         classes: the class of each text [N].
         tolerance: what the weights of a text may miss of their sum.
     """
@@ -145,17 +146,14 @@ def _derivative(predictor: Predictor, shape: tuple[int, int]):
     config = replace(checkpoint.config, vocab_size=slots)
     model = make_model(config, checkpoint.task, "float32")
     words = jnp.arange(slots, dtype=jnp.int32).reshape(shape)
-    kind = config.resolved_problem_type
+    one_class = config.resolved_problem_type == "single_label_classification"
+    to_probabilities = jax.nn.softmax if one_class else jax.nn.sigmoid
 
     def total(table, params, segments, wanted, present):
         params = {**params, MODULE: {**params[MODULE], PARAM: table}}
         output = model.apply(params, None, words, segment_ids=segments, max_segments=SEGMENTS)
-        logits = output.logits / predictor.run.temperature  # [R, S, C]
-        if kind == "single_label_classification":
-            logits = jax.nn.softmax(logits)
-        elif kind == "multi_label_classification":
-            logits = jax.nn.sigmoid(logits)
-        scores = jnp.take_along_axis(logits, wanted[:, :, None], axis=2)[:, :, 0]  # [R, S]
+        probabilities = to_probabilities(output.logits / predictor.run.temperature)  # [R, S, C]
+        scores = jnp.take_along_axis(probabilities, wanted[:, :, None], axis=2)[:, :, 0]  # [R, S]
         return jnp.where(present, scores, 0.0).sum(), scores
 
     def derive(params, end_ids, start_ids, segments, ways, wanted, present):

@@ -105,21 +105,21 @@ def behaviour_section(facts: Facts) -> Section:
     lines = tuple(
         (
             test["name"],
-            test["must"],
             _verdict(test),
             test["cases"],
             test["failed"],
             100 * (test["rate"] or 0.0),
+            test["must"],
         )
         for test in tests
     )
-    header = ("Test", "What must hold", "Verdict", "Cases", "Failed", "Failed in %")
+    header = ("Test", "Verdict", "Cases", "Failed", "Failed in %", "What must hold")
     tables = [Table("Tests", header, lines)]
     examples = tuple(
         (test["name"], *_example(case)) for test in tests for case in test["examples"][:3]
     )
     if examples:
-        header = ("Test", "Text, and what became of it", "Prediction")
+        header = ("Test", "Prediction", "Text, and what became of it")
         tables.append(Table("Cases that failed, the worst of each test", header, examples))
     figures = _picture(tests)
     return Section("behaviour", "Behavioural tests", tuple(sentences), figures, tuple(tables))
@@ -171,9 +171,9 @@ def _verdict(test: Facts) -> str:
 
 
 def _example(case: Facts) -> tuple[str, str]:
-    """(both texts, both predictions)."""
+    """(both predictions, both texts)."""
     (old, before), (new, after) = case["was"], case["became"]
     if case["changed"] is None:
-        return short(case["text"]), f"{new} {after:.1%}\nexpected: {old} {before:.1%}"
+        return f"{new} {after:.1%}\nexpected: {old} {before:.1%}", short(case["text"])
     texts = f"{short(case['text'])}\n→ {short(case['changed'])}"
-    return texts, f"{old} {before:.1%}\n→ {new} {after:.1%}"
+    return f"{old} {before:.1%}\n→ {new} {after:.1%}", texts

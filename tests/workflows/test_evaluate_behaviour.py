@@ -103,22 +103,22 @@ def test_rows_are_drawn_by_the_seed_and_not_too_many(make_rows):
 def test_the_section_says_what_failed_and_what_raised(facts):
     section = behaviour_section(facts)
     tests, failures = section.tables
-    verdicts = {line[0]: line[2] for line in tests.rows}
+    verdicts = {line[0]: line[1] for line in tests.rows}
     assert verdicts["no matter"] == "failed"
     assert verdicts["plain"] == "passed"
     assert verdicts["full stop at the end, or none"] == "passed"
     assert [line for line in tests.rows if line[0] == "broken"] == [
-        ("broken", "the prediction is money", "failed", 1, 1, 100.0)
+        ("broken", "failed", 1, 1, 100.0, "the prediction is money")
     ]
     assert section.sentences[0].startswith("7 of 9 tests passed without a failure.")
     assert section.sentences[1] == "no matter raised an error on 1 text: ValueError: three"
     assert failures.rows[-1] == (
-        "broken", "no such word", "animals 60.0%\nexpected: money 40.0%",
+        "broken", "animals 60.0%\nexpected: money 40.0%", "no such word",
     )  # fmt: skip
     assert failures.rows[0] == (
         "no matter",
-        "a cat of row 0\n→ a bank of row 0",
         "animals 60.0%\n→ money 80.0%",
+        "a cat of row 0\n→ a bank of row 0",
     )
 
 
@@ -145,7 +145,7 @@ def test_findings_name_what_fails_most_and_what_raised(facts):
 def test_a_test_without_a_case_has_no_verdict(make_rows):
     facts = measure_behaviour(probabilities, LABELS, make_rows(["..."]), {})
     section = behaviour_section(facts)
-    verdicts = {line[0]: line[2] for line in section.tables[0].rows}
+    verdicts = {line[0]: line[1] for line in section.tables[0].rows}
     assert verdicts["a typo"] == verdicts["lower case"] == "no case"
     [finding] = behaviour_findings(facts)
     assert finding.text == "No case of a behavioural test failed."
