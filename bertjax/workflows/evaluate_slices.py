@@ -7,7 +7,13 @@ from bertjax.workflows.wording import folded, plural, short
 
 _DRAWN = 20  # slices
 _NAME = 40  # letters of a slice's name in a picture
-_VERDICTS = {"worse": "worse", "better": "better", "same": "as the others", "small": "too few rows"}
+_VERDICTS = {
+    "worse": "worse",
+    "better": "better",
+    "same": "as the others",
+    "small": "too few rows",
+    "all": "all rows",
+}
 _HEADER = (
     "Slice",
     "Rows that are in it",
