@@ -58,7 +58,8 @@ def slices_section(facts: Facts) -> Section:
 
 def _span(one: Facts) -> Span:
     name = f"{folded(one['name'], _NAME)} ({one['rows']:,})"
-    return Span(name, one["accuracy"], *one["accuracy_interval"], one["verdict"] == "small")
+    low, high = one["accuracy_interval"]
+    return Span(name, one["accuracy"], low, high, one["verdict"] == "small")
 
 
 def _line(one: Facts) -> tuple[str | int | float, ...]:
