@@ -105,8 +105,9 @@ def slice_scores(
         name, says, rows, share, failed (rows), error; and unless it is empty accuracy with its
         interval (Wilson), weighted_f1, macro_f1 (of the classes that it has), difference (of its
         accuracy from that of all rows) with its interval, and verdict: `worse` or `better` than
-        the other rows, `same` where chance may explain it, `small`. The verdicts hold together at
-        95 %: each interval behind one is the wider, the more slices there are (Bonferroni).
+        the other rows, `same` where chance may explain it, `small`, or `all` rows. The verdicts
+        hold together at 95 %: each interval behind one is the wider, the more slices there are
+        (Bonferroni).
     """
     right = probabilities.argmax(axis=1) == targets
     tested = sum(SMALL <= one.rows.sum() <= len(targets) - SMALL for one in slices)
@@ -152,7 +153,7 @@ def _beside(right: np.ndarray, rows: np.ndarray, level: float) -> dict[str, Any]
     count, total = int(rows.sum()), len(rows)
     others = total - count
     if not others:
-        return {"difference": 0.0, "difference_interval": [0.0, 0.0], "verdict": "same"}
+        return {"difference": 0.0, "difference_interval": [0.0, 0.0], "verdict": "all"}
     own = int(right[rows].sum()), count
     rest = int(right[~rows].sum()), others
     share = count / total

@@ -70,11 +70,10 @@ def _training(facts: Facts) -> Iterator[Finding]:
 def _rows(facts: Facts) -> Iterator[Finding]:
     data = facts["data"]
     rows, interval = data["rows"], facts["accuracy_interval"]
-    text = (
-        f"{facts['accuracy']:.1%} of {plural(rows, 'row')} predicted right; of others like them it "
-        f"would be {between(interval)} (95 %)."
-    )
-    yield Finding(text, rows < _FEW, "scores")
+    text = f"{facts['accuracy']:.1%} of {plural(rows, 'row')} predicted right"
+    if not facts["training"].get("trained_on"):  # else others are not like them
+        text += f"; of others like them it would be {between(interval)} (95 %)"
+    yield Finding(f"{text}.", rows < _FEW, "scores")
     if data["empty"]:
         share = f"{data['empty'] / rows:.1%}"
         text = (

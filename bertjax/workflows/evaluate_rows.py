@@ -148,4 +148,4 @@ def _trained(
         return None
     if len(part) != run.data.get("train_rows"):
         return None
-    return Training(data, [texts[i] for i in part.tolist()])
+    return Training(data, [texts[int(i)] for i in part])

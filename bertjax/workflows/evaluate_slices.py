@@ -7,7 +7,13 @@ from bertjax.workflows.wording import folded, plural, short
 
 _DRAWN = 20  # slices
 _NAME = 40  # letters of a slice's name in a picture
-_VERDICTS = {"worse": "worse", "better": "better", "same": "as the others", "small": "too few rows"}
+_VERDICTS = {
+    "worse": "worse",
+    "better": "better",
+    "same": "as the others",
+    "small": "too few rows",
+    "all": "all rows",
+}
 _HEADER = (
     "Slice",
     "Rows that are in it",
@@ -52,7 +58,8 @@ def slices_section(facts: Facts) -> Section:
 
 def _span(one: Facts) -> Span:
     name = f"{folded(one['name'], _NAME)} ({one['rows']:,})"
-    return Span(name, one["accuracy"], *one["accuracy_interval"], one["verdict"] == "small")
+    low, high = one["accuracy_interval"]
+    return Span(name, one["accuracy"], low, high, one["verdict"] == "small")
 
 
 def _line(one: Facts) -> tuple[str | int | float, ...]:

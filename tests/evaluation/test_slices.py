@@ -150,6 +150,11 @@ def test_the_macro_average_is_of_the_classes_that_are_there():
     assert found["macro_f1"] == pytest.approx(2 * 0.98 / 1.98)  # precision 1, recall 0.98
 
 
+def test_a_slice_of_all_rows_differs_from_none():
+    (found,) = scored(30, [1], Slice("all", "", np.ones(30, bool)))
+    assert (found["difference"], found["verdict"]) == (0.0, "all")
+
+
 def test_an_empty_slice_has_no_scores():
     (found,) = scored(10, [], Slice("none", "", np.zeros(10, bool)))
     assert found["rows"] == 0
