@@ -100,7 +100,7 @@ def _several(changed: Any) -> list[str]:
     if changed is None:
         return []
     alone = isinstance(changed, str) or not isinstance(changed, Iterable)
-    found = [changed] if alone else list(changed)
+    found: list[Any] = [changed] if alone else list(changed)
     for one in found:
         if not isinstance(one, str):
             raise TypeError(f"it gave {one!r}, expected a text")

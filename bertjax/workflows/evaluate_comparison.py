@@ -124,7 +124,7 @@ def _alone(
     found = found[np.argsort(-wrong[found].max(axis=1), kind="stable")]
 
     def said(values: np.ndarray, row: int) -> list[Any]:
-        return [labels[values[row].argmax()], float(values[row].max())]
+        return [labels[int(values[row].argmax())], float(values[row].max())]
 
     return [
         {
