@@ -163,7 +163,7 @@ def comparison_section(facts: Facts) -> Section:
         _scores(facts),
         Table(
             "Who has how many rows right",
-            ("", "The other right", "The other wrong"),
+            ("Rows", "The other right", "The other wrong"),
             (
                 ("This right", counts["both"], counts["this_only"]),
                 ("This wrong", counts["other_only"], counts["neither"]),
@@ -202,7 +202,9 @@ def _scores(facts: Facts) -> Table:
         )
         for name, one in ((name, facts["differences"][name]) for name in SCORES)
     )
-    return Table("Scores", ("Score", "This run", "The other", "Difference", "Interval"), lines)
+    return Table(
+        "Scores of both", ("Score", "This run", "The other", "Difference", "Interval"), lines
+    )
 
 
 def _picture(facts: Facts) -> Intervals:
