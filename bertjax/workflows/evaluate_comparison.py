@@ -129,7 +129,7 @@ def _alone(
     return [
         {
             "row": int(rows.numbers[row]),
-            "label": labels[rows.targets[row]],
+            "label": labels[int(rows.targets[row])],
             "this": said(probabilities, row),
             "other": said(others, row),
             "text": storable(rows.texts[row]),
