@@ -34,7 +34,7 @@ class TrainingData:
     """What is trained on; the ids are those of the narrow checkpoint."""
 
     plan: Plan
-    class_counts: np.ndarray  # rows to train on of each class [C]
+    class_counts: np.ndarray  # rows to train on of each class [C]; of soft labels, expected ones
     batches: Callable[[int], Iterator[Batch]]  # of an epoch
 
 
@@ -188,7 +188,8 @@ def versions() -> dict[str, str]:
 
 
 def _class_weights(config: FinetuneConfig, counts: np.ndarray) -> np.ndarray | None:
-    """C weights, mean 1 over the rows: N / (C x rows of the class)."""
+    """C weights, mean 1 over the rows: N / (C x rows of the class); 0 of a class without any."""
     if config.class_weights == "none":
         return None
-    return counts.sum() / (len(counts) * counts)
+    weights = np.zeros(len(counts))
+    return np.divide(counts.sum(), len(counts) * counts, out=weights, where=counts > 0)
