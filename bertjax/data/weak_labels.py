@@ -128,12 +128,13 @@ def _renumbered(matrix: np.ndarray, names: tuple[str, ...], faults: dict[str, Fa
 
 def check_classes(votes: Votes) -> None:
     """Raise a UserError if the rules tell no classes apart."""
+    rows = "1 row" if len(votes.matrix) == 1 else f"{len(votes.matrix)} rows"
     if not votes.classes:
-        raise UserError(f"no rule votes on any of {len(votes.matrix)} rows: widen the rules")
+        raise UserError(f"no rule votes on any of {rows}: widen the rules")
     if len(votes.classes) < 2:
         raise UserError(
-            f"the rules vote for one class alone, {quoted(votes.classes)}: add a rule for another, "
-            "since a model learns to tell classes apart"
+            f"in {rows} the rules vote for {quoted(votes.classes)} alone: a model learns to tell "
+            "classes apart, so add rules or rows for another"
         )
 
 
