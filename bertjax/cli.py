@@ -112,7 +112,7 @@ def parse(arguments: Sequence[str]) -> Config:
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
-        description="Explore a table of text, label it, fine-tune BERT on it, score, predict, serve.",
+        description="Explore or label a table of text, fine-tune BERT on it, predict, serve, in JAX.",
         args=arguments,
         config=STYLE,
     )

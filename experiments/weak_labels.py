@@ -4,10 +4,10 @@
 
 TABLE
 
-Rules vote on the rows to train on, and no true label of theirs is used but by the last line. All are
-scored by the true labels of the same held-out rows, those of `bertjax finetune --seed`. Where no rule
-votes, or the votes tie, rules alone say the class that is most frequent among their own labels.
-Without a table: the embedded sample.
+Rules vote on the rows to train on, and no true label of these is used but for the last line. All are
+scored by the true labels of the same held-out rows, those of `bertjax finetune --seed`. Where no
+rule votes, or the votes tie, rules alone say the class that is most frequent among their own
+labels. Without a table: the embedded sample.
 """
 
 import sys
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tyro
@@ -45,6 +45,9 @@ from bertjax.workflows.finetune import finetune
 from bertjax.workflows.label import LABEL, read_rules, rows_of, with_weak_labels
 from bertjax.workflows.label_configs import Combine
 from bertjax.workflows.prepare import read_labelled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RULES = Path(__file__).parent / "rules" / "projects.py"
 
@@ -176,7 +179,9 @@ def on_true_labels(config: WeakLabelsConfig) -> Rung:
     return rung
 
 
-def _fine_tuned(config: WeakLabelsConfig, task: Task, frame, label: str, soft: bool) -> np.ndarray:
+def _fine_tuned(
+    config: WeakLabelsConfig, task: Task, frame: "pd.DataFrame", label: str, soft: bool
+) -> np.ndarray:
     """Probabilities of the true classes for the test texts."""
     with tempfile.TemporaryDirectory() as folder:
         write_file(frame, Path(folder, "train.csv"))

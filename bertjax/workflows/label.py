@@ -59,8 +59,8 @@ def label(config: LabelConfig, say: Say | None = None) -> Facts:
     votes = apply_rules(rules, rows_of(frame, texts, config.text), classes)
     _tell_faults(config.rules, votes.faults, len(texts), say)
     check_classes(votes)
-    _tell_silence(votes, list(rules), say)
     gold = None if config.gold is None else Gold.of(frame, config.gold, votes.classes, config.data)
+    _tell_silence(votes, list(rules), say)
     combined = _combine(config, votes, say)
     labels = weak_labels(votes.matrix, combined.probabilities)
     facts = {

@@ -93,7 +93,9 @@ def train(
     optimizer = make_optimizer(config.optimizer, config.epochs * plan.steps)
     loss = classification_loss(
         checkpoint.model.apply,
-        class_weights=_class_weights(config, data.class_counts),
+        class_weights=(
+            balanced_weights(data.class_counts) if config.class_weights == "balanced" else None
+        ),
         label_smoothing=config.label_smoothing,
     )
     runner = make_runner(
@@ -187,9 +189,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _class_weights(config: FinetuneConfig, counts: np.ndarray) -> np.ndarray | None:
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
     """C weights, mean 1 over the rows: N / (C x rows of the class); 0 of a class without any."""
-    if config.class_weights == "none":
-        return None
     weights = np.zeros(len(counts))
     return np.divide(counts.sum(), len(counts) * counts, out=weights, where=counts > 0)
