@@ -128,9 +128,9 @@ def facts_table(facts: Facts) -> str:
     names = [_fold(rule["name"]) for rule in rules]
     classes = [_fold(", ".join(rule["classes"]) or "never votes") for rule in rules]
     wide, wider = max(map(len, ("rule", *names))), max(map(len, ("votes for", *classes)))
-    lines = [f"{'rule':{wide}}  {'votes for':{wider}}" + "".join(f"{c:>11}" for c in columns)]
+    lines = [f"{'rule':{wide}}  {'votes for':{wider}}" + "".join(f"  {c}" for c in columns)]
     for rule, name, voted in zip(rules, names, classes, strict=True):
-        cells = "".join(f"{_cell(rule[column], column):>11}" for column in columns)
+        cells = "".join(f"  {_cell(rule[c], c):>{len(c)}}" for c in columns)
         lines.append(f"{name:{wide}}  {voted:{wider}}{cells}")
     return "\n".join([*lines, "", *_outcome(facts), *(_gold_lines(gold) if gold else [])])
 
@@ -151,7 +151,7 @@ def _outcome(facts: Facts) -> list[str]:
         f"{facts['uncovered']:,} no rule votes, on {facts['tied']:,} the votes tie"
     ]
     if facts["data"]["empty_texts"]:
-        lines.append(f"{facts['data']['empty_texts']:,} rows have an empty text")
+        lines.append(f"rows with an empty text: {facts['data']['empty_texts']:,}")
     return lines + [f"{count:7,}  {_fold(name)}" for name, count in facts["classes"].items()]
 
 
