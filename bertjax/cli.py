@@ -112,7 +112,7 @@ def parse(arguments: Sequence[str]) -> Config:
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
-        description="Explore or label a table of text, fine-tune BERT on it, predict, serve, in JAX.",
+        description="Explore or label a table of text, fine-tune BERT on it, predict and serve.",
         args=arguments,
         config=STYLE,
     )
