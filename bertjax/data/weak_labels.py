@@ -25,7 +25,6 @@ MIN_RULES = 3  # with which the label model can tell rules apart: it needs three
 Rule = Callable[["pd.Series"], Any]
 
 _TIE = 1e-5  # probabilities as near as that are equal, as Snorkel has it
-_EPOCHS = 500  # of the label model: as in Snorkel's tutorials
 _LETTERS = 60  # of a value that is shown
 _MEND = "a rule returns the name of a class, or None to abstain"
 
@@ -174,8 +173,8 @@ def majority_vote(votes: np.ndarray, classes: int) -> np.ndarray:
 def fit_label_model(votes: np.ndarray, classes: int, seed: int = 0) -> LabelModel:
     """Learn from agreements and conflicts how far each rule can be trusted: Snorkel's LabelModel.
 
-    Rules that never vote are left out. The same votes and seed give the same model. Snorkel seeds
-    torch with it, too.
+    With Snorkel's own settings; rules that never vote are left out. The same votes and seed give
+    the same model. Snorkel seeds torch with it, too.
 
     Args:
         votes: [N, K], of which MIN_RULES rules vote.
@@ -193,7 +192,7 @@ def fit_label_model(votes: np.ndarray, classes: int, seed: int = 0) -> LabelMode
     model = Snorkel(cardinality=classes, verbose=False)
     try:
         with _kept_random_state():
-            model.fit(votes[:, voting], n_epochs=_EPOCHS, seed=seed, progress_bar=False)
+            model.fit(votes[:, voting], seed=seed, progress_bar=False)
     except Exception as error:
         if "NaN" not in str(error):
             raise

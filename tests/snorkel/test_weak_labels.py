@@ -43,6 +43,7 @@ def votes(truth) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
+@pytest.mark.filterwarnings("ignore:Input has data type:FutureWarning")  # of scipy, to Snorkel
 def test_statistics_and_accuracies_equal_snorkels(votes, truth):
     analysis = LFAnalysis(votes)
     statistics = rule_statistics(votes)
@@ -82,19 +83,20 @@ def test_votes_equal_those_of_snorkels_applier():
 def test_the_label_model_knows_good_rules_from_bad_ones(votes, truth):
     model = fit_label_model(votes, CLASSES)
     np.testing.assert_allclose(model.weights, ACCURACIES, atol=0.1)
+    assert (np.diff(model.weights) < -0.05).all()
     probabilities = model.probabilities(votes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     labels, counted = (
         weak_labels(votes, found) for found in (probabilities, majority_vote(votes, CLASSES))
     )
     covered = (votes >= 0).any(axis=1)
-    assert (labels == truth)[covered].mean() > (counted == truth)[covered].mean() + 0.03
+    assert (labels == truth)[covered].mean() > (counted == truth)[covered].mean() + 0.1
 
 
 def test_it_is_snorkels_label_model_with_that_seed(votes):
     ours = fit_label_model(votes, CLASSES, seed=5)
     model = LabelModel(cardinality=CLASSES, verbose=False)
-    model.fit(votes, n_epochs=500, seed=5, progress_bar=False)
+    model.fit(votes, seed=5, progress_bar=False)
     np.testing.assert_array_equal(ours.probabilities(votes), model.predict_proba(votes))
     np.testing.assert_array_equal(ours.weights, model.get_weights())
 
