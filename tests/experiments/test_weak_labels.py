@@ -43,20 +43,36 @@ def test_rules_alone_guess_the_most_frequent_of_their_classes(config):
     assert len(set(said[~np.array(known)])) <= 1
 
 
-def test_each_rung_has_a_line_of_its_scores(config, capsys):
+def test_each_rung_has_a_line_of_its_scores(config, capsys, monkeypatch):
+    """Of the three trainings one is done; of all the rows are seen."""
+    trained = {}
+    fine_tune = weak_labels._fine_tuned
+
+    def fine_tuned(config, task, frame, label, soft):
+        trained[label, soft] = frame
+        if soft:
+            return fine_tune(config, task, frame, label, soft)
+        return np.eye(3)[task.targets]
+
+    monkeypatch.setattr(weak_labels, "_fine_tuned", fine_tuned)
     fixed = [config.data, "--rules", str(config.rules), "--combine", "majority", "--epochs", "1"]
     assert weak_labels.main([*fixed, "--seeds", "0", "--checkpoint", config.checkpoint]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["weighted", "F1", "macro", "F1", "seconds"]
-    names = [line[:26].strip() for line in lines]
-    assert names == [
-        "rules, majority vote",
-        "BERT on weak labels",
-        "BERT on their probabilities",
-        "BERT on true labels",
+    scores = {line[:27].strip(): [float(x) for x in line[27:].split()[:2]] for line in lines}
+    assert list(scores) == [
+        *("rules, majority vote", "BERT on weak labels"),
+        *("BERT on their probabilities", "BERT on true labels"),
     ]
-    scores = [[float(x) for x in line[27:].split()] for line in lines]
-    assert all(0 <= value <= 1 for row in scores for value in row[:2])
+    assert scores["BERT on weak labels"] == scores["BERT on true labels"] == [1, 1]
+    assert len(trained["label", False]) == 48
+    weak, soft = trained["weak_label", False], trained["weak_label", True]
+    assert weak.equals(soft)
+    known = [
+        text.split()[0] in "cat dog bank tax rain wind" for text in trained["label", False].text
+    ]
+    assert len(weak) == sum(known)
+    assert set(weak["weak_label:money"]) == {0, 1}
 
 
 def test_rules_that_do_not_fit_the_table_are_one_line(config, capsys):

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bertjax.cli import main
 from bertjax.data.sources import read_frame
+from bertjax.workflows.label import read_rules
 
 RULES = """
 from snorkel.labeling import labeling_function
@@ -82,3 +84,13 @@ def test_the_same_seed_gives_the_same_file(rules, table_file, tmp_path):
         assert main([*fixed, "--out", str(tmp_path / name), "--seed", "3"]) == 0
         files.append((tmp_path / name).read_bytes())
     assert files[0] == files[1]
+
+
+def test_the_rules_of_the_documentation_are_rules(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "labelling.md").read_text(encoding="utf-8")
+    (tmp_path / "rules.py").write_text(page.split("```python\n")[2].split("```")[0])
+    found, classes = read_rules(tmp_path / "rules.py")
+    assert classes == ("computer-vision", "natural-language-processing")
+    (rule,) = found.values()
+    assert list(found) == ["has_pixels"]
+    assert [rule(SimpleNamespace(text=text)) for text in ("A pixel", "A word")] == [0, -1]

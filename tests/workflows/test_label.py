@@ -328,3 +328,17 @@ def test_objects_of_snorkels_are_rules_but_slices_and_preprocessors_are_not(rule
     found, classes = read_rules(rules)
     assert list(found) == ["votes"]
     assert classes == ("a", "b")
+
+
+def test_the_rules_of_the_documentation_are_rules(rules):
+    page = (Path(__file__).parents[2] / "docs" / "labelling.md").read_text(encoding="utf-8")
+    rules.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    text = ("title", "description")
+    config = LabelConfig(
+        data="sample", rules=rules, text=text, combine="majority", gold="tag", unlabelled="keep"
+    )
+    facts = label(config)
+    assert [rule["name"] for rule in facts["rules"]] == [
+        *("rule_images", "rule_translation", "rule_questions")
+    ]
+    assert facts["rules"][0]["accuracy"] > 0.8
