@@ -16,6 +16,7 @@ from bertjax.data.weak_labels import (
     rule_statistics,
     weak_labels,
 )
+from bertjax.errors import UserError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -125,6 +126,15 @@ def test_rows_of_one_vote_are_believed_as_that_rule_is(votes):
     good, bad = model.probabilities(alone)
     assert good.argmax() == bad.argmax() == 2
     assert good[2] > bad[2] + 0.1
+
+
+def test_a_label_model_that_does_not_converge_is_one_line(votes, monkeypatch):
+    def fit(self, *_, **__):
+        raise Exception("Loss is NaN. Consider reducing learning rate.")
+
+    monkeypatch.setattr(LabelModel, "fit", fit)
+    with pytest.raises(UserError, match="the label model of 4 rules does not converge: pass --com"):
+        fit_label_model(votes, CLASSES)
 
 
 def test_three_rules_of_one_row_have_a_label_model():
