@@ -4,9 +4,9 @@
 
 TABLE
 
-Rules vote on the rows to train on, and no true label of these is used but for the last line. All are
-scored by the true labels of the same held-out rows, those of `bertjax finetune --seed`. Where no
-rule votes, or the votes tie, rules alone say the class that is most frequent among their own
+Rules vote on the rows to train on, and no true label of these is used but for the last line. All
+are scored by the true labels of the same held-out rows, those of `bertjax finetune --seed`. Where
+no rule votes, or the votes tie, rules alone say the class that is most frequent among their own
 labels. Without a table: the embedded sample.
 """
 
