@@ -3,6 +3,8 @@
 N rows, C classes.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,13 @@ class SoftLabels(NamedTuple):
 
     classes: tuple[str, ...]  # C, sorted
     probabilities: np.ndarray  # [N, C] float32; each row sums to 1
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of classes and probabilities."""
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
+        digest.update(self.probabilities.tobytes())
+        return digest.hexdigest()
 
 
 def soft_column(label: str, name: str) -> str:

@@ -41,7 +41,7 @@ class Table:
     texts: list[str]  # the text columns of each row, joined
     labels: list[str] | None  # as many as texts; None where no label column was asked for
     dropped: int  # rows left out because their label is missing
-    fingerprint: str  # sha256 (hex) of texts and labels, and of probabilities if there are any
+    fingerprint: str  # sha256 (hex) of texts and labels
     soft: SoftLabels | None = None  # of the labels, where they were asked for
 
 
@@ -68,12 +68,10 @@ def read_table(
     kept, labels = labelled_rows(frame, texts, label)
     if not labels:
         raise UserError(f"{data}: every row of the label column {label!r} is empty; name another")
-    dropped, digest = len(frame) - len(labels), fingerprint(kept, labels)
-    if not soft:
-        return Table(kept, labels, dropped, digest)
-    found = soft_labels(frame[list(map(bool, _cells(frame, label)))], label, labels, data)
-    digest = hashlib.sha256(digest.encode() + found.probabilities.tobytes()).hexdigest()
-    return Table(kept, labels, dropped, digest, found)
+    found = None
+    if soft:
+        found = soft_labels(frame[list(map(bool, _cells(frame, label)))], label, labels, data)
+    return Table(kept, labels, len(frame) - len(labels), fingerprint(kept, labels), found)
 
 
 def labelled_rows(

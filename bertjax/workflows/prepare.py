@@ -101,9 +101,11 @@ def tokenize_rows(
 def describe(labelled: LabelledTable, train: TokenizedRows, source: str) -> dict[str, Any]:
     """The facts on the data that a run folder keeps."""
     counts = {name: labelled.labels.count(name) for name in labelled.classes}
+    soft = labelled.table.soft
     return {
         "source": source,
         "fingerprint": labelled.table.fingerprint,
+        **({"soft_fingerprint": soft.fingerprint} if soft else {}),
         "rows": len(labelled.labels),
         "dropped_without_label": labelled.table.dropped,
         "train_rows": len(labelled.train),

@@ -171,7 +171,7 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
     """All that decides the bits of a run: a resumed one must have the same."""
     return {
         **run.settings,
-        "data": run.data["fingerprint"],
+        "data": run.data["fingerprint"] + run.data.get("soft_fingerprint", ""),
         "precision": resolve_precision(config.precision),
         "devices": devices(config),
     }

@@ -66,6 +66,9 @@ def test_soft_labels_are_split_with_their_rows(soft, packaged_folder):
     assert rows.labels.tolist() == [1, 1]
     assert rows.targets.tolist() == [[0.25, 0.75, 0], [0, 0.5, 0.5]]
     assert rows.class_counts(3).tolist() == [0.25, 1.25, 0.5]
+    facts = describe(soft, rows, "weak.csv")
+    assert facts["soft_fingerprint"] == soft.table.soft.fingerprint
+    assert facts["classes"] == {"a": 2, "b": 2, "c": 0}
 
 
 def test_without_soft_labels_targets_are_classes(labelled, packaged_folder):
