@@ -162,7 +162,8 @@ def on_weak_labels(config: WeakLabelsConfig, soft: bool) -> Rung:
             labels,
             weak.probabilities[: len(task.train)],
         )
-        return _fine_tuned(config, task, frame[labels != ABSTAIN], LABEL, soft)
+        frame = frame.take(np.flatnonzero(labels != ABSTAIN))
+        return _fine_tuned(config, task, frame, LABEL, soft)
 
     return rung
 

@@ -89,7 +89,7 @@ def _numbers(frame: "pd.DataFrame", columns: Sequence[str], data: str) -> np.nda
     import pandas as pd
 
     values = np.stack(
-        [pd.to_numeric(frame[name], errors="coerce").to_numpy(float) for name in columns], axis=1
+        [np.asarray(pd.to_numeric(frame[name], errors="coerce"), float) for name in columns], axis=1
     )
     wrong = ~((values >= 0) & np.isfinite(values))  # a NaN is not
     if wrong.any():
@@ -99,7 +99,7 @@ def _numbers(frame: "pd.DataFrame", columns: Sequence[str], data: str) -> np.nda
         raise UserError(
             f"{data}: row {frame.index[row]} has {shown} in the column "
             f"{columns[column]!r}, but a probability is a number from 0 to 1"
-            f"{_and_more(wrong.any(axis=1))}"
+            f"{_and_more(np.asarray(wrong.any(axis=1)))}"
         )
     return values
 

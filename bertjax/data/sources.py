@@ -70,7 +70,8 @@ def read_table(
         raise UserError(f"{data}: every row of the label column {label!r} is empty; name another")
     found = None
     if soft:
-        found = soft_labels(frame[list(map(bool, _cells(frame, label)))], label, labels, data)
+        named = [row for row, cell in enumerate(_cells(frame, label)) if cell]
+        found = soft_labels(frame.take(named), label, labels, data)
     return Table(kept, labels, len(frame) - len(labels), fingerprint(kept, labels), found)
 
 

@@ -76,7 +76,7 @@ def label(config: LabelConfig, say: Say | None = None) -> Facts:
         raise UserError(f"the votes tie on every row of {config.data} that has any: add rules")
     table = with_weak_labels(frame, votes.classes, labels, combined.probabilities)
     if config.unlabelled == "drop":
-        table = table[labels != ABSTAIN]
+        table = table.take(np.flatnonzero(labels != ABSTAIN))
     write_file(table, config.out)
     return {**facts, "out": str(config.out), "written": len(table)}
 
@@ -209,7 +209,7 @@ def with_weak_labels(
     """
     names = [str(column) for column in frame.columns]
     old = {LABEL, *(soft_column(LABEL, name) for name in soft_classes(names, LABEL))}
-    kept = frame[[column for column in frame.columns if str(column) not in old]]
+    kept = frame.drop(columns=[column for column in frame.columns if str(column) in old])
     known = np.where(labels[:, None] != ABSTAIN, probabilities, np.nan)
     return kept.assign(
         **{LABEL: [classes[i] if i != ABSTAIN else None for i in labels.tolist()]},
