@@ -193,6 +193,7 @@ def _fine_tuned(
             checkpoint=config.checkpoint,
             out=Path(folder, "run"),
             seed=task.seed,
+            head="random",  # one that is fitted to weak labels first is another question
             test_size=0.0,
             epochs=config.epochs,
             tracking=TrackingConfig(track=False),
