@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster browser accelerator lint parity bench wheel clean
+.PHONY: help demo test cluster browser accelerator lint parity snorkel bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
@@ -14,6 +14,7 @@ help:
 	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
+	@echo "make snorkel the tests of weak labels with Snorkel, which needs torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
 	@echo "make wheel   build the wheel and use it from an empty folder"
 	@echo "make clean   remove what these made"
@@ -49,6 +50,9 @@ lint: .venv/installed
 
 parity: .venv-parity/installed
 	$(PARITY)/python -m pytest tests/parity -o addopts="--import-mode=importlib -q"
+
+snorkel: .venv-parity/installed
+	$(PARITY)/python -m pytest tests/snorkel -o addopts="--import-mode=importlib -q"
 
 bench: .venv-parity/bench
 

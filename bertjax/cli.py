@@ -22,6 +22,7 @@ from bertjax.process import prepare_process
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
 from bertjax.workflows.explore_configs import ExploreConfig
 from bertjax.workflows.flat_settings import with_settings
+from bertjax.workflows.label_configs import LabelConfig
 from bertjax.workflows.recipe_file import read_recipe
 from bertjax.workflows.runs import RunsConfig
 from bertjax.workflows.serve_configs import ServeConfig
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Config = (
     ExploreConfig
+    | LabelConfig
     | FinetuneConfig
     | EvaluateConfig
     | PredictConfig
@@ -63,6 +65,7 @@ def _command(recipe: dict[str, Any]) -> Any:
         | Annotated[TuneConfig, subcommand("tune")]
         | Annotated[ServeConfig, subcommand("serve")]
         | Annotated[ExploreConfig, subcommand("explore")]
+        | Annotated[LabelConfig, subcommand("label")]
         | Annotated[RunsConfig, subcommand("runs")]
     )
 
@@ -72,6 +75,7 @@ _EXTRAS = {
     "cluster": ("ray", "optuna", "hyperopt"),
     "tracking": ("mlflow", "sqlalchemy", "requests", "rich"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
+    "labels": ("snorkel", "torch"),
     "report": (
         *("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
         *("cleanlab", "lime"),
@@ -108,7 +112,7 @@ def parse(arguments: Sequence[str]) -> Config:
     config = tyro.cli(
         _command(_recipe_of(arguments)),
         prog="bertjax",
-        description="Explore a table of text, fine-tune BERT on it, score, predict, serve, in JAX.",
+        description="Explore or label a table of text, fine-tune BERT on it, predict and serve.",
         args=arguments,
         config=STYLE,
     )
@@ -202,6 +206,14 @@ def _run(config: Config) -> None:
 
             explore(config, _say)
             print(f"\nwrote {config.out / 'report.html'}", file=sys.stderr)
+        case LabelConfig():
+            from bertjax.workflows.label import label
+            from bertjax.workflows.label_facts import facts_table
+
+            facts = label(config, _say)
+            print(json.dumps(facts, indent=2) if config.json else facts_table(facts))
+            if config.out:
+                print(f"\nwrote {facts['written']} rows to {config.out}", file=sys.stderr)
         case RunsConfig():
             from bertjax.workflows.runs import list_tracked, print_runs
 

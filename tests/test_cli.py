@@ -268,14 +268,18 @@ def test_a_recipe_with_unknown_settings_is_refused(recipe, capsys):
     assert "no/such.json" in refused(["finetune", "--config", "no/such.json"], capsys)
 
 
-@pytest.mark.parametrize("verb", ["explore", "finetune", "evaluate", "predict", "tune", "runs"])
+@pytest.mark.parametrize(
+    "verb", ["explore", "label", "finetune", "evaluate", "predict", "tune", "runs"]
+)
 def test_help_explains_every_flag(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert f"usage: bertjax {verb}" in text
-    assert {"tune": "--space", "runs": "--sort"}.get(verb, "--precision") in text
+    assert {"tune": "--space", "runs": "--sort", "label": "--rules"}.get(
+        verb, "--precision"
+    ) in text
 
 
 def test_a_reader_that_leaves_gets_no_traceback():

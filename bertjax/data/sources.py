@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from bertjax.data.formats import READERS, read_file
 from bertjax.data.hub import read_hub_dataset
 from bertjax.data.labels import quoted
+from bertjax.data.soft_labels import SoftLabels, soft_labels
 from bertjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,15 +42,21 @@ class Table:
     labels: list[str] | None  # as many as texts; None where no label column was asked for
     dropped: int  # rows left out because their label is missing
     fingerprint: str  # sha256 (hex) of texts and labels
+    soft: SoftLabels | None = None  # of the labels, where they were asked for
 
 
-def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table:
+def read_table(
+    data: str, text: str | Sequence[str], label: str | None, soft: bool = False
+) -> Table:
     """Reads the columns `text` (joined by a space) and `label` of `data`.
 
     A missing text is empty; a row whose label is missing is dropped and counted.
 
+    Args:
+      soft: whether to read the probabilities of the label as well.
+
     Raises:
-      UserError: see `read_frame`; a column that is not there; no row has a label.
+      UserError: see `read_frame` and `soft_labels`; a column that is not there; no row has a label.
     """
     columns = [text] if isinstance(text, str) else list(text)
     frame = read_frame(data)
@@ -58,10 +65,14 @@ def read_table(data: str, text: str | Sequence[str], label: str | None) -> Table
     if label is None:
         return Table(texts, None, 0, fingerprint(texts, None))
 
-    texts, labels = labelled_rows(frame, texts, label)
+    kept, labels = labelled_rows(frame, texts, label)
     if not labels:
         raise UserError(f"{data}: every row of the label column {label!r} is empty; name another")
-    return Table(texts, labels, len(frame) - len(labels), fingerprint(texts, labels))
+    found = None
+    if soft:
+        named = [row for row, cell in enumerate(_cells(frame, label)) if cell]
+        found = soft_labels(frame.take(named), label, labels, data)
+    return Table(kept, labels, len(frame) - len(labels), fingerprint(kept, labels), found)
 
 
 def labelled_rows(

@@ -1,8 +1,9 @@
 """Losses as (sum, count), so that devices and half batches add up to the whole exactly.
 
 A loss is a function (params, key, batch) -> Sums. The keys of a batch: `input_ids` [R, T],
-`segment_ids` [R, T], `labels` and `weights` [R, S] (multi-label: labels [R, S, C]), where R rows of
-T tokens hold at most S sequences each, of C classes; a weight of 0 marks an absent sequence.
+`segment_ids` [R, T], `labels` and `weights` [R, S] (multi-label and soft labels: [R, S, C]), where
+R rows of T tokens hold at most S sequences each, of C classes; a weight of 0 marks an absent
+sequence.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +38,15 @@ def example_losses(
 ) -> jax.Array:
     """The loss of each example. logits [..., C] float32 -> [...].
 
-    single_label_classification: cross entropy, labels int [...]; smoothing as in Szegedy et al.
-    2015, §7. multi_label_classification: binary cross entropy, mean over the classes, labels
-    [..., C] of 0 and 1. regression: squared error, mean over the C targets, labels [..., C], or
-    [...] if C is 1.
+    single_label_classification: cross entropy, labels int [...], or soft ones, probabilities
+    [..., C]; smoothing as in Szegedy et al. 2015, §7. multi_label_classification: binary cross
+    entropy, mean over the classes, labels [..., C] of 0 and 1. regression: squared error, mean over
+    the C targets, labels [..., C], or [...] if C is 1.
     """
     if problem_type == "single_label_classification":
-        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+        targets = labels
+        if labels.ndim < logits.ndim:
+            targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
         return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, label_smoothing))
     labels = labels.reshape(logits.shape).astype(logits.dtype)
     if problem_type == "multi_label_classification":
@@ -64,14 +67,15 @@ def classification_loss(
     Args:
         apply: `apply` of a text-classification model.
         class_weights: C factors on the weight of an example, by its class; an example counts with
-            its weight in the mean as well, as in torch's CrossEntropyLoss. For single labels only.
+            its weight in the mean as well, as in torch's CrossEntropyLoss. For single labels only;
+            a soft one is a mixture of its classes, each with its factor.
     """
     if class_weights is not None and problem_type != "single_label_classification":
         raise ValueError(f"class_weights need one class an example, which {problem_type} has not")
     factors = None if class_weights is None else jnp.asarray(class_weights, jnp.float32)
 
     def loss(params, key: jax.Array | None, batch: Batch) -> Sums:
-        labels, weights = batch["labels"], batch["weights"]  # [R, S]
+        labels, weights = batch["labels"], batch["weights"]  # [R, S] or soft [R, S, C], [R, S]
         output = apply(
             params,
             key,
@@ -79,9 +83,21 @@ def classification_loss(
             segment_ids=batch["segment_ids"],
             max_segments=weights.shape[1],
         )
-        losses = example_losses(output.logits, labels, problem_type, label_smoothing)  # [R, S]
         if factors is not None:
-            weights = weights * factors[labels]
+            labels, factor = _weighted(labels, factors, soft=labels.ndim > weights.ndim)
+            weights = weights * factor
+        losses = example_losses(output.logits, labels, problem_type, label_smoothing)  # [R, S]
         return Sums((losses * weights).sum(), weights.sum())
 
     return loss
+
+
+def _weighted(
+    labels: jax.Array | np.ndarray, factors: jax.Array, soft: bool
+) -> tuple[jax.Array | np.ndarray, jax.Array]:
+    """(labels, factor of each): a mixture of classes leans to those that weigh more."""
+    if not soft:
+        return labels, factors[labels]
+    shares = labels * factors  # [R, S, C]
+    factor = shares.sum(axis=-1)  # [R, S]; 0 where there is no sequence
+    return shares / jnp.where(factor > 0, factor, 1)[..., None], factor

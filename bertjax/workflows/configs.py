@@ -93,6 +93,8 @@ class FinetuneConfig:
     """Columns that hold the text; several are joined by a space."""
     label: str = "label"
     """Column that holds the class."""
+    soft_labels: bool = False
+    """Train on probabilities, as `label` writes them: a column LABEL:CLASS for each class."""
     checkpoint: str = DEFAULT_CHECKPOINT
     """What to start from: a folder, a name on the Hub, or a packaged model."""
     epochs: int = 2
@@ -160,6 +162,8 @@ class FinetuneConfig:
             raise UserError(f"--dropout is {self.dropout}, but must be at least 0 and less than 1")
         self.cluster.check()
         self.tracking.check()
+        if self.soft_labels and self.cluster.workers:
+            raise UserError("--soft-labels are trained on by one process: leave out --workers")
         MeshShape.parse(self.mesh)
         if self.mesh and self.parallel != "mesh":
             raise UserError(f"--mesh {self.mesh} needs --parallel mesh, not {self.parallel}")

@@ -102,6 +102,7 @@ def _finetune(
         config.test_size,
         config.validation_size,
         config.seed,
+        config.soft_labels,
     )
     checkpoint = load_start(config, labelled.classes)
     rows = _tokenize(config, checkpoint, labelled)
@@ -211,6 +212,11 @@ def _say_data(
     )
     if labelled.table.dropped:
         say(f"{labelled.table.dropped} rows have no label and were dropped")
+    if labelled.table.soft:
+        say(
+            "trained on probabilities; rows that are held out are scored against their most "
+            "probable class, which need not be the true one"
+        )
     if cut := sum(part.truncated for part in (rows.train, rows.validation, rows.test)):
         say(
             f"{cut} texts, {rows.train.truncated} of them to train on, were cut to "
@@ -241,8 +247,8 @@ def _train(
     pad = checkpoint.config.pad_token_id or 0
     data = TrainingData(
         plan=plan,
-        class_counts=np.bincount(part.labels, minlength=checkpoint.config.num_labels),
-        batches=lambda epoch: packed_batches(part.ids, part.labels, plan, config.seed, epoch, pad),
+        class_counts=part.class_counts(checkpoint.config.num_labels),
+        batches=lambda epoch: packed_batches(part.ids, part.targets, plan, config.seed, epoch, pad),
     )
     evaluate = None
     if score and rows.validation.ids:

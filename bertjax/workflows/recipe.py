@@ -34,7 +34,7 @@ class TrainingData:
     """What is trained on; the ids are those of the narrow checkpoint."""
 
     plan: Plan
-    class_counts: np.ndarray  # rows to train on of each class [C]
+    class_counts: np.ndarray  # rows to train on of each class [C]; of soft labels, expected ones
     batches: Callable[[int], Iterator[Batch]]  # of an epoch
 
 
@@ -93,7 +93,9 @@ def train(
     optimizer = make_optimizer(config.optimizer, config.epochs * plan.steps)
     loss = classification_loss(
         checkpoint.model.apply,
-        class_weights=_class_weights(config, data.class_counts),
+        class_weights=(
+            balanced_weights(data.class_counts) if config.class_weights == "balanced" else None
+        ),
         label_smoothing=config.label_smoothing,
     )
     runner = make_runner(
@@ -169,7 +171,7 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
     """All that decides the bits of a run: a resumed one must have the same."""
     return {
         **run.settings,
-        "data": run.data["fingerprint"],
+        "data": run.data["fingerprint"] + run.data.get("soft_fingerprint", ""),
         "precision": resolve_precision(config.precision),
         "devices": devices(config),
     }
@@ -187,8 +189,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _class_weights(config: FinetuneConfig, counts: np.ndarray) -> np.ndarray | None:
-    """C weights, mean 1 over the rows: N / (C x rows of the class)."""
-    if config.class_weights == "none":
-        return None
-    return counts.sum() / (len(counts) * counts)
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """C weights, mean 1 over the rows: N / (C x rows of the class); 0 of a class without any."""
+    weights = np.zeros(len(counts))
+    return np.divide(counts.sum(), len(counts) * counts, out=weights, where=counts > 0)

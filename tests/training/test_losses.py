@@ -28,6 +28,16 @@ def test_label_smoothing_by_hand():
     assert_allclose(losses, [0.8 * np.log(6) + 0.1 * np.log(3) + 0.1 * np.log(2)], rtol=1e-6)
 
 
+def test_soft_labels_by_hand():
+    soft = np.array([[0.5, 0.25, 0.25], [0, 1, 0]], np.float32)
+    expected = [0.5 * np.log(6) + 0.25 * np.log(3) + 0.25 * np.log(2), np.log(3)]
+    assert_allclose(example_losses(LOGITS, soft, SINGLE), expected, rtol=1e-6)
+    # 0.4 of the first target is spread over the three classes.
+    target = 0.6 * soft[0] + 0.4 / 3
+    smooth = example_losses(LOGITS[:1], soft[:1], SINGLE, label_smoothing=0.4)
+    assert_allclose(smooth, [-(target * np.log([1 / 6, 2 / 6, 3 / 6])).sum()], rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_multi_label_by_hand(dtype):
     logits = np.log(np.array([[1, 3]], np.float32))  # sigmoids 1/2 and 3/4
@@ -100,6 +110,31 @@ def test_class_weights_weigh_sum_and_count():
     sums = loss(logits, None, batch_of(labels, [[1, 1], [1, 0]]))
     assert_allclose(sums.loss, 2 * np.log(6) + 0.25 * np.log(2) + 5 * np.log(3), rtol=1e-6)
     assert sums.count == 7.25
+
+
+def test_a_soft_label_is_a_mixture_of_its_classes_each_with_its_weight():
+    # As torch's cross_entropy with probabilities, but divided by the weights.
+    loss = classification_loss(apply, class_weights=[2.0, 5.0, 0.25])
+    labels = np.array([[[0.5, 0.5, 0], [0, 0, 0]]], np.float32)
+    sums = loss(LOGITS[None], None, batch_of(labels, [[1, 0]]))
+    assert_allclose(sums.loss, 0.5 * 2 * np.log(6) + 0.5 * 5 * np.log(3), rtol=1e-6)
+    assert_allclose(sums.count, 3.5)
+
+
+@pytest.mark.parametrize("class_weights", [None, [2.0, 5.0, 0.3]])
+def test_a_soft_label_of_one_class_is_that_class_bit_by_bit(class_weights):
+    loss = classification_loss(apply, class_weights=class_weights, label_smoothing=0.1)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4, 5, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, (4, 5)).astype(np.int32)
+    weights = (rng.random((4, 5)) > 0.3).astype(np.float32)
+    soft = np.eye(3, dtype=np.float32)[labels] * weights[..., None]  # zeros where there is no text
+    gradient = jax.value_and_grad(lambda x, batch: loss(x, None, batch).loss)
+    hard, mixed = (gradient(logits, batch_of(one, weights)) for one in (labels, soft))
+    np.testing.assert_array_equal(hard[0], mixed[0])
+    np.testing.assert_array_equal(hard[1], mixed[1])
+    counts = [loss(logits, None, batch_of(one, weights)).count for one in (labels, soft)]
+    np.testing.assert_array_equal(*counts)
 
 
 @pytest.mark.parametrize("problem_type", [MULTI, REGRESSION])

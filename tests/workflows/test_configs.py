@@ -7,7 +7,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.training.configs import OptimizerConfig
-from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.configs import ClusterConfig, FinetuneConfig
 
 CONFIG = FinetuneConfig(data="sample", out=Path("runs/x"))
 
@@ -26,6 +26,10 @@ def test_the_defaults_are_in_their_ranges():
         ({"dropout": 1.0}, "--dropout is 1.0, but must be at least 0 and less than 1"),
         ({"dropout": float("nan")}, "--dropout is nan"),
         ({"mesh": "model=2"}, "--mesh has the axes data and fsdp, not 'model'"),
+        (
+            {"soft_labels": True, "cluster": ClusterConfig(workers=2)},
+            "--soft-labels are trained on by one process: leave out --workers",
+        ),
         ({"mesh": "fsdp=2"}, "--mesh fsdp=2 needs --parallel mesh, not jit"),
     ],
 )

@@ -14,7 +14,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from bertjax.checkpoints.folder import load
+from bertjax.data.formats import write_file
 from bertjax.data.labels import encode_labels
+from bertjax.data.sources import read_frame
 from bertjax.data.tokens import tokenize
 from bertjax.errors import UserError
 from bertjax.evaluation.calibration import fit_temperature
@@ -149,6 +151,39 @@ def test_the_same_seed_gives_the_same_bits(config, tmp_path):
     weights = [(r.folder / "model.safetensors").read_bytes() for r in (first, second, other)]
     assert weights[0] == weights[1]
     assert weights[0] != weights[2]
+
+
+def test_uncertain_labels_train_to_uncertain_predictions(config, tmp_path, capsys):
+    """The best answer to a text whose class has a probability of 0.6 is 0.6."""
+    frame = read_frame(config.data)
+    for name in ("animals", "money", "weather"):
+        frame[f"tag:{name}"] = np.where(frame.tag == name, 0.6, 0.2)
+    write_file(frame, tmp_path / "soft.csv")
+    result = finetune(
+        replace(
+            config,
+            data=str(tmp_path / "soft.csv"),
+            soft_labels=True,
+            head="random",  # a fitted one is sure of its classes, and takes longer to doubt them
+            class_weights="balanced",
+            epochs=8,
+            batch_size=8,
+            optimizer=OptimizerConfig(learning_rate=5e-3),
+        )
+    )
+    probabilities = Predictor.load(result.folder).probabilities(["cat cat dog horse number 3"])
+    np.testing.assert_allclose(probabilities[0], [0.6, 0.2, 0.2], atol=0.1)
+    assert "scored against their most probable class" in capsys.readouterr().err
+    assert result.scores["accuracy"] > 0.9
+    run = json.loads((result.folder / "bertjax.json").read_text())
+    assert run["settings"]["soft_labels"] is True
+    assert run["data"]["classes"] == {"animals": 20, "money": 20, "weather": 20}
+
+
+def test_probabilities_that_are_none_are_refused_before_training(config):
+    with pytest.raises(UserError, match="has no columns tag:CLASS of the probabilities"):
+        finetune(replace(config, soft_labels=True), verbose=False)
+    assert not config.out.exists()
 
 
 def test_one_device_equals_eight_that_split_and_recompute(config, tmp_path):

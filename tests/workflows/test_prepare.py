@@ -48,3 +48,31 @@ def test_the_facts_on_the_data(labelled, packaged_folder):
     assert facts["train_rows"] == 42
     assert facts["train_tokens"] == train.lengths.sum()
     assert facts["classes"] == {"animals": 20, "money": 20, "weather": 20}
+
+
+@pytest.fixture
+def soft(tmp_path):
+    """Four rows of two classes, and a third that is never the most probable."""
+    path = tmp_path / "weak.csv"
+    lines = ["text,tag,tag:a,tag:b,tag:c", "cat,a,0.75,0.25,0", "dog,b,0,0.5,0.5"]
+    path.write_text("\n".join([*lines, "cow,a,1,0,0", "rat,b,0.25,0.75,0"]))
+    return read_labelled(str(path), ("text",), "tag", 0.5, 0.0, seed=0, soft=True)
+
+
+def test_soft_labels_are_split_with_their_rows(soft, packaged_folder):
+    assert soft.classes == ("a", "b", "c")
+    tokenizer = load_tokenizer(packaged_folder)
+    rows = tokenize_rows(soft, np.array([3, 1]), tokenizer, max_length=6, clean=False)
+    assert rows.labels.tolist() == [1, 1]
+    assert rows.targets.tolist() == [[0.25, 0.75, 0], [0, 0.5, 0.5]]
+    assert rows.class_counts(3).tolist() == [0.25, 1.25, 0.5]
+    facts = describe(soft, rows, "weak.csv")
+    assert facts["soft_fingerprint"] == soft.table.soft.fingerprint
+    assert facts["classes"] == {"a": 2, "b": 2, "c": 0}
+
+
+def test_without_soft_labels_targets_are_classes(labelled, packaged_folder):
+    tokenizer = load_tokenizer(packaged_folder)
+    rows = tokenize_rows(labelled, np.array([1, 0, 3]), tokenizer, max_length=6, clean=False)
+    assert rows.targets is rows.labels
+    assert rows.class_counts(3).tolist() == [2, 1, 0]

@@ -11,7 +11,7 @@ import pytest
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
-from bertjax.workflows.recipe import load_start, narrow
+from bertjax.workflows.recipe import balanced_weights, load_start, narrow
 
 IDS = np.array([[0, 1, 2, 3]], np.int32)
 
@@ -52,3 +52,11 @@ def test_the_written_model_keeps_the_dropout_of_its_checkpoint(config):
     assert model["hidden_dropout_prob"] == model["attention_probs_dropout_prob"] == 0.1
     run = json.loads((result.folder / "bertjax.json").read_text())
     assert run["settings"]["dropout"] == 0.3
+
+
+def test_balanced_weights_have_mean_1_over_the_rows():
+    counts = np.array([1.0, 3.0, 0.5])
+    weights = balanced_weights(counts)
+    np.testing.assert_allclose(weights, [1.5, 0.5, 3.0])
+    assert (weights * counts).sum() == counts.sum()
+    assert balanced_weights(np.array([2, 2, 0])).tolist() == [2 / 3, 2 / 3, 0]
