@@ -166,7 +166,7 @@ def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: Labelled
 
 
 def _fit_head(config: FinetuneConfig, checkpoint: Checkpoint, rows: TokenizedRows) -> Head | None:
-    return fit_head(checkpoint, rows.ids, rows.labels, config.class_weights == "balanced")
+    return fit_head(checkpoint, rows.ids, rows.targets, config.class_weights == "balanced")
 
 
 def _open_snapshots(config: FinetuneConfig) -> Path:

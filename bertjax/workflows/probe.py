@@ -18,6 +18,7 @@ import numpy as np
 from bertjax.checkpoints.folder import Checkpoint
 from bertjax.models.heads import make_model
 from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.recipe import balanced_weights
 from bertjax.workflows.scoring import make_pass
 
 ROWS = 2048  # at most: a head has few parameters, and more rows take time
@@ -40,7 +41,7 @@ def is_new(checkpoint: Checkpoint) -> bool:
 
 
 def fit_head(
-    checkpoint: Checkpoint, token_ids: Sequence[np.ndarray], labels: np.ndarray, balanced: bool
+    checkpoint: Checkpoint, token_ids: Sequence[np.ndarray], targets: np.ndarray, balanced: bool
 ) -> Head | None:
     """Logistic regression on the checkpoint's pooled outputs of N texts [T_n].
 
@@ -48,35 +49,54 @@ def fit_head(
     bits. None where there is nothing to fit: texts of one class, or outputs that are no numbers.
 
     Args:
-        labels: [N] int; a class without a text starts as improbable as the rarest.
+        targets: classes [N] int, or their probabilities [N, C]; a class without a text starts as
+            improbable as the rarest.
         balanced: whether rare classes weigh as much as frequent ones.
     """
+    config = checkpoint.config
     every = max(1, -(-len(token_ids) // ROWS))
-    token_ids, labels = token_ids[::every], labels[::every]
+    token_ids, targets = token_ids[::every], targets[::every]
+    weights = targets if targets.ndim == 2 else np.eye(config.num_labels)[targets]  # [N, C]
+    if balanced:
+        weights = weights * balanced_weights(weights.sum(axis=0))
+    features = _pooled(checkpoint, token_ids)
+    if len(np.unique(weights.nonzero()[1])) < 2 or not np.isfinite(features).all():
+        return None
+    w, b = _logistic_regression(features, weights)
+    right = (features @ w + b).argmax(axis=1) == weights.argmax(axis=1)
+    return Head(w.astype(np.float32), b.astype(np.float32), float(right.mean()))
+
+
+def _pooled(checkpoint: Checkpoint, token_ids: Sequence[np.ndarray]) -> np.ndarray:
+    """What the head reads of each text [N, D] float64."""
     config = checkpoint.config
     model = make_model(config, "feature-extraction", checkpoint.precision)
     encoder = replace(checkpoint, task="feature-extraction", model=model)
     lengths = np.array([len(ids) for ids in token_ids])
     pooled = make_pass(encoder, lengths, config.hidden_size, lambda out: out.pooler_output)
-    features = pooled(checkpoint.params, token_ids).astype(np.float64)
-    classes = np.unique(labels)
-    if len(classes) < 2 or not np.isfinite(features).all():
-        return None
+    return pooled(checkpoint.params, token_ids).astype(np.float64)
 
+
+def _logistic_regression(
+    features: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """([D, C], [C]) for rows [N, D] that count `weights` [N, C] as rows of each class."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    weights = "balanced" if balanced else None
+    rows, classes = weights.nonzero()
     with threadpool_limits(1, "blas"):  # the order of sums, and so the bits, is that of threads
-        fitted = LogisticRegression(**_SOLVER, class_weight=weights).fit(features, labels)
-    coefficients, intercepts = fitted.coef_, fitted.intercept_  # [C', D], [C']
-    if len(classes) == 2:  # of which scikit-learn keeps the difference
+        fitted = LogisticRegression(**_SOLVER).fit(
+            features[rows], classes, sample_weight=weights[rows, classes]
+        )
+    coefficients, intercepts = fitted.coef_, fitted.intercept_  # [C', D], [C'] of those present
+    if len(fitted.classes_) == 2:  # of which scikit-learn keeps the difference
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
-    w = np.zeros((config.hidden_size, config.num_labels), np.float32)
-    b = np.full(config.num_labels, intercepts.min(), np.float32)
-    w[:, classes], b[classes] = coefficients.T, intercepts
-    return Head(w, b, float(fitted.score(features, labels)))
+    w = np.zeros((features.shape[1], weights.shape[1]))
+    b = np.full(weights.shape[1], intercepts.min())
+    w[:, fitted.classes_], b[fitted.classes_] = coefficients.T, intercepts
+    return w, b
 
 
 def with_head(

@@ -69,6 +69,22 @@ def test_of_two_classes_the_difference_is(start, ids, pooled):
     assert found[0, 1] <= 0
 
 
+def test_probabilities_count_as_parts_of_rows(start, ids, pooled):
+    """A text that is of two classes by halves is two rows that weigh a half."""
+    hard = np.eye(3)[[0, 1, 2, 0, 2, 0] * 5]
+    soft = np.where(np.arange(30)[:, None] < 6, (hard + hard[:, [1, 0, 2]]) / 2, hard)
+    twice, parts = np.concatenate([pooled, pooled]), np.concatenate([hard, hard[:, [1, 0, 2]]])
+    halves = np.where(np.arange(60) % 30 < 6, 0.5, np.where(np.arange(60) < 30, 1.0, 0.0))
+    expected = exact().fit(twice, parts.argmax(axis=1), sample_weight=halves)
+    found = logits(fitted(start, ids, soft), ids)
+    np.testing.assert_allclose(found, expected.decision_function(pooled), atol=1e-3)
+    certain = fit_head(start, ids, hard, False)
+    same = fit_head(start, ids, hard.argmax(axis=1), False)
+    assert certain is not None
+    assert same is not None
+    np.testing.assert_array_equal(certain.w, same.w)
+
+
 def test_the_same_texts_give_the_same_bits_and_few_of_many_are_taken(start, ids, monkeypatch):
     labels = np.array([0, 1, 2, 0, 2, 0] * 5)
     first, again = (fit_head(start, ids, labels, False) for _ in range(2))
