@@ -28,8 +28,9 @@ def load_user_code(path: Path, what: str) -> ModuleType:
         raise UserError(
             f"cannot read the {what} in {path}: {error.strerror}; give a Python file"
         ) from error
-    module = ModuleType(path.stem)
+    module = ModuleType(f"_user_{path.stem}")  # no name of a module that there is
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look for the names of its types
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
     try:

@@ -34,6 +34,18 @@ def test_a_source_encoding_is_honoured(tmp_path):
     assert loaded(tmp_path, source).name == "é"
 
 
+def test_dataclasses_find_the_types_of_the_file(tmp_path):
+    source = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass\n"
+        "class Word:\n"
+        "    text: str\n"
+        "    others: list[Word]\n"
+    )
+    assert loaded(tmp_path, source).Word("a", []).text == "a"
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
