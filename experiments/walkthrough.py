@@ -109,13 +109,13 @@ from bertjax.workflows.explore_configs import ExploreConfig
 facts = explore(
     ExploreConfig(data="projects.csv", text=TEXT, label=LABEL, out=Path("reports/projects"))
 )
-duplicates, leakage, found = facts["duplicates"], facts["leakage"], facts["lengths"]["tokens"]
+duplicates, leakage, longest = facts["duplicates"], facts["leakage"], facts["lengths"]["tokens"]
 print("rows by class:  ", facts["classes"])
 print("empty texts:    ", facts["missing"]["texts"])
 print("duplicates:     ", len(duplicates["exact"]), "exact,", len(duplicates["near"]), "near")
 print("label conflicts:", len(facts["conflicts"]))
 print("leaked:         ", len(leakage["exact"]) + len(leakage["near"]), "test rows")
-print("tokens:         ", f"{found['max']} in the longest text, {found['limit']} are read")
+print("tokens:         ", f"{longest['max']} in the longest text, {longest['limit']} are read")
 
 # %% [markdown]
 # Clean data: nothing repeats, nothing leaks, every text fits. But the largest class has three and a
@@ -372,10 +372,10 @@ from bertjax.workflows.runs import RunsConfig, list_tracked
 
 def runs_table(**options) -> pd.DataFrame:
     """The runs of the store, a row each."""
-    found = list_tracked(RunsConfig(experiment="walkthrough", tracking_uri=STORE, **options))
+    tracked = list_tracked(RunsConfig(experiment="walkthrough", tracking_uri=STORE, **options))
     shown = ("learning_rate", "batch_size", "epochs")
     rows = []
-    for one in found:
+    for one in tracked:
         settings = {name: one.params.get(name, "") for name in shown}
         score = one.metrics.get("validation_weighted_f1")
         about = {"name": one.name, "kind": one.kind, "status": one.status}
@@ -585,8 +585,9 @@ for line in server.stderr or ():
     said += line
     if line.startswith("ready"):
         break
-address = re.search(r"http://[\d.]+:\d+", said)
-assert address, said
+found = re.search(r"http://[\d.]+:\d+", said)
+assert found, said
+address = found[0]
 print("ready")
 
 # %% [markdown]
@@ -601,7 +602,7 @@ from urllib.request import Request, urlopen
 def ask(path: str, body: dict) -> dict:
     """POST JSON, get JSON."""
     data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
-    with urlopen(Request(address[0] + path, data, headers), timeout=60) as answer:
+    with urlopen(Request(address + path, data, headers), timeout=60) as answer:
         return json.load(answer)
 
 

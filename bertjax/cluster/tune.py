@@ -261,8 +261,8 @@ def _params(config: TuneConfig) -> dict[str, Any]:
 
 
 def _told(row: Row, metric: str) -> dict[str, Any]:
-    """A trial as `tracking.trials` logs it."""
-    figures = {f"validation_{metric}": row.best, "best_epoch": row.best_epoch}
+    """A trial as a Tracker is told of it."""
+    figures = {f"best_{metric}": row.best, "best_epoch": row.best_epoch}
     return {
         "name": f"trial {row.number}",
         "status": row.status,
@@ -271,6 +271,7 @@ def _told(row: Row, metric: str) -> dict[str, Any]:
             "epochs": float(row.epochs),
             **{name: float(value) for name, value in figures.items() if value is not None},
         },
+        "history": row.history,
         "seconds": float(row.seconds),
         "error": row.error,
     }

@@ -1,7 +1,6 @@
 """The notebook is that of the script, and reads well; `make check-notebook` executes it."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,7 +14,6 @@ CHAPTERS = (
     *("The threshold rule", "Batch inference", "Serving"),
 )
 MOST = 10**6  # bytes
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +71,3 @@ def test_it_has_pictures_and_is_small(code):
     ]
     assert len(pictures) >= 6
     assert TARGET.stat().st_size < MOST
-
-
-def test_every_file_of_the_package_that_it_names_is_there(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells)
-    for name in re.findall(r"`(bertjax/[\w/.]+)`", text):
-        assert (ROOT / name).exists(), name
