@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.tune import ExperimentAnalysis, ResultGrid, RunConfig, Tuner
+from ray.tune import CLIReporter, ExperimentAnalysis, ResultGrid, RunConfig, Tuner
 from ray.tune import TuneConfig as RayTuneConfig
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
@@ -193,6 +193,7 @@ def _tuner(
             name=folder.state.name,
             storage_path=str(folder.state.parent),
             verbose=0,
+            progress_reporter=CLIReporter(),  # silent too; that of notebooks clears what is shown
             callbacks=[Console(config, names)],
         ),
     )
