@@ -72,7 +72,10 @@ _EXTRAS = {
     "cluster": ("ray", "optuna", "hyperopt"),
     "tracking": ("mlflow", "sqlalchemy", "requests", "rich"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
-    "report": ("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
+    "report": (
+        *("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
+        "cleanlab",
+    ),
 }
 
 # Flags without a --no- twin, without the name of a nested dataclass, and DATA for `data`.
@@ -176,6 +179,8 @@ def _run(config: Config) -> None:
 
             scores = evaluate(config, _say)
             print(json.dumps(scores, indent=2) if config.json else scores_table(scores))
+            if config.out is not None:
+                print(f"\nwrote {config.out / 'report.html'}", file=sys.stderr)
         case PredictConfig() if config.cluster.workers:
             from bertjax.cluster.predict import predict as predict_table
 

@@ -436,18 +436,40 @@ display(runs_table(trials=True))
 # %% [markdown]
 # ## 11. Evaluation
 #
-# Now the held-out rows. Read the table from the bottom up: the weighted average is what one would
-# report; the macro average counts each class alike, so it falls when a rare class is neglected; and
-# the lines above say which.
+# Now the held-out rows. `evaluate` scores them, and with `out` it writes a report beside: one HTML
+# file, its numbers as JSON, its pictures as PNG.
 #
-# Expect a weighted F1 of 0.8 to 0.9. With about a hundred rows, one row is a hundredth: differences
-# of less than 0.03 are noise, and another seed of the split gives another number.
+# Read the table from the bottom up: the weighted average is what one would report; the macro
+# average counts each class alike, so it falls when a rare class is neglected; and the lines above
+# say which. Expect a weighted F1 of 0.8 to 0.9. With about a hundred rows, one row is a hundredth:
+# the interval says how much of the accuracy is luck, and another seed of the split would give
+# another number.
 
 # %%
 from bertjax.evaluation.scores import scores_table
 
-scores = bertjax.evaluate(bertjax.EvaluateConfig(run="runs/tags", data="test.csv"))
+scores = bertjax.evaluate(
+    bertjax.EvaluateConfig(run="runs/tags", data="test.csv", out=Path("reports/tags"))
+)
+low, high = scores["accuracy_interval"]
 print(scores_table(scores))
+print(f"\naccuracy {scores['accuracy']:.3f}, 95 % interval {low:.3f} to {high:.3f}")
+print(f"rows that the run was trained on: {scores['training']['trained_on']}")
+
+# %% [markdown]
+# Rows are true classes, columns predicted ones. Look for the strongest orange: that is what to
+# collect more texts of.
+
+# %%
+display(Image("reports/tags/figures/confusion.png", width=560))
+
+# %% [markdown]
+# *Slices* are rows by themselves: short texts, long ones, those with words that stand in no other
+# text, each class. An average can hide that a model fails on one of them. Where an interval holds
+# the line of all rows, chance may be the whole story.
+
+# %%
+display(Image("reports/tags/figures/slices.png", width=560))
 
 # %% [markdown]
 # ### Can its probabilities be taken at their word?
@@ -457,45 +479,26 @@ print(scores_table(scores))
 # logits by one number, the *temperature*, mends most of it (above 1 it lowers the probabilities,
 # below 1 it raises them), and changes no prediction. `finetune` fitted it on the validation rows;
 # here it is tried on rows that neither the training nor the temperature has seen. The expected
-# calibration error is the mean distance of the bars from the diagonal: less is better.
+# calibration error is the mean distance of the dots from the diagonal: less is better.
 
 # %%
-from bertjax.evaluation.calibration import reliability
-
-predictor = bertjax.Predictor.load("runs/tags")
-test_table = read_table("test.csv", TEXT, LABEL)
-truth = encode_labels(test_table.labels or [], predictor.labels)
-probabilities = predictor.probabilities(test_table.texts)  # [N, C]
-
 calibration = scores["calibration"]
-figure, axes = plt.subplots(figsize=(4.2, 3.4), layout="constrained")
-bins = [part for part in reliability(truth, probabilities, bins=8) if part.count]
-axes.bar([b.low for b in bins], [b.accuracy for b in bins], width=1 / 8, align="edge", alpha=0.7)
-axes.plot([0, 1], [0, 1], color="0.4", linestyle="--")
-axes.set(xlabel="it said", ylabel="it was right", xlim=(0, 1), ylim=(0, 1))
-plt.show()
 for name in ("expected_calibration_error", "log_loss"):
     before, after = calibration[f"uncalibrated_{name}"], calibration[name]
     print(f"{name.replace('_', ' ')}: {before:.3f} without, {after:.3f} with the temperature")
+display(Image("reports/tags/figures/reliability.png", width=560))
 
 # %% [markdown]
 # ### Where is it wrong?
 #
 # The most useful table of all: its mistakes, the most confident first. Read them as a person. Some
-# are the model's; in others you will side with the model, and the label is to be mended.
+# are the model's; in others you will side with the model, and the label is to be mended. For these
+# the report has a list of its own, by cleanlab.
 
 # %%
-predicted = probabilities.argmax(axis=1)
-wrong = np.flatnonzero(predicted != truth)
-wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1))]
-mistakes = {
-    "text": [test_table.texts[i] for i in wrong],
-    "label": [classes[truth[i]] for i in wrong],
-    "predicted": [classes[predicted[i]] for i in wrong],
-    "score": probabilities[wrong].max(axis=1).round(2),
-}
-print(f"{len(wrong)} of {len(truth)} are wrong")
-display(pd.DataFrame(mistakes).head(6))
+print(f"{len(scores['wrong'])} of {scores['support']} are wrong")
+display(pd.DataFrame(scores["wrong"])[["text", "label", "predicted", "score"]].head(6))
+print(f"{len(scores['label_issues']['issues'])} labels are in doubt")
 
 # %% [markdown]
 # ## 12. The threshold rule
@@ -509,38 +512,35 @@ display(pd.DataFrame(mistakes).head(6))
 # rows. Two curves that part at the left say how little a few dozen rows can tell.
 
 # %%
+from bertjax.evaluation.thresholds import at_threshold, threshold_curve, threshold_for
 from bertjax.workflows.prepare import read_labelled
 
-again = read_labelled("train.csv", TEXT, LABEL, test_size=0.0, validation_size=0.2, seed=0)
-validation = predictor.probabilities([again.table.texts[i] for i in again.validation])
-validation_truth = encode_labels([again.labels[i] for i in again.validation], predictor.labels)
+predictor = bertjax.Predictor.load("runs/tags")
+parted = read_labelled("train.csv", TEXT, LABEL, test_size=0.0, validation_size=0.2, seed=0)
+validation_truth = encode_labels([parted.labels[i] for i in parted.validation], predictor.labels)
+validation = predictor.probabilities([parted.table.texts[i] for i in parted.validation])  # [N, C]
+curve = threshold_curve(validation_truth, validation)
+wanted = threshold_for(curve, accuracy=0.9)
+assert wanted is not None
+threshold = np.floor(1000 * wanted) / 1000
 
+test_table = read_table("test.csv", TEXT, LABEL)
+truth = encode_labels(test_table.labels or [], predictor.labels)
+probabilities = predictor.probabilities(test_table.texts)
+on_test = at_threshold(truth, probabilities, threshold)
+print(f"test rows: {scores['accuracy']:.0%} right if all are answered;")
+print(f"{on_test['accuracy']:.0%} right of the {on_test['coverage']:.0%} above {threshold:.3f}")
 
-def coverage_and_accuracy(values: np.ndarray, targets: np.ndarray, threshold: float):
-    """Shares of the texts that are answered, and of the answers that are right."""
-    answered = values.max(axis=1) >= threshold
-    right = values.argmax(axis=1) == targets
-    return answered.mean(), right[answered].mean() if answered.any() else 1.0
-
-
-grid = np.arange(0.25, 0.991, 0.01)
-curve = np.array([coverage_and_accuracy(validation, validation_truth, p) for p in grid])
-enough = np.flatnonzero(curve[:, 1] >= 0.9)
-threshold = round(float(grid[enough[0]]), 2)
-
+# %%
+chosen = at_threshold(validation_truth, validation, threshold)
+test_curve = threshold_curve(truth, probabilities)
 figure, axes = plt.subplots(figsize=(5.4, 3), layout="constrained")
-axes.plot(curve[:, 0], curve[:, 1], label="validation rows")
-on_test = np.array([coverage_and_accuracy(probabilities, truth, p) for p in grid])
-axes.plot(on_test[:, 0], on_test[:, 1], color="0.6", label="test rows")
-axes.plot(*curve[enough[0]], "o", color="C1", label=f"threshold {threshold:.2f}")
+axes.plot(curve.coverage, curve.accuracy, label="validation rows")
+axes.plot(test_curve.coverage, test_curve.accuracy, color="0.6", label="test rows")
+axes.plot(chosen["coverage"], chosen["accuracy"], "o", label=f"threshold {threshold:.3f}")
 axes.set(xlabel="share of texts answered", ylabel="share of answers right")
 axes.legend(frameon=False)
 plt.show()
-
-covered, right = coverage_and_accuracy(probabilities, truth, threshold)
-everything = (predicted == truth).mean()
-print(f"test rows: {everything:.0%} right if all are answered;")
-print(f"{right:.0%} right of the {covered:.0%} that are answered above {threshold:.2f}")
 
 # %% [markdown]
 # ## 13. Batch inference

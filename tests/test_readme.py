@@ -8,9 +8,9 @@ from bertjax.cli import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXPLORING, SERVING, TRACKING = (
+EVALUATING, EXPLORING, SERVING, TRACKING = (
     (ROOT / "docs" / name).read_text(encoding="utf-8")
-    for name in ("exploring.md", "serving.md", "tracking.md")
+    for name in ("evaluating.md", "exploring.md", "serving.md", "tracking.md")
 )
 
 
@@ -40,7 +40,8 @@ def test_every_command_is_one(tmp_path, monkeypatch):
     assert len(verbs) >= 4
     verbs += [shlex.split(found) for found in re.findall(r"bertjax serve [^`\n]+", SERVING)]
     verbs += [shlex.split(found) for found in re.findall(r"bertjax explore [^`\n]+", EXPLORING)]
-    verbs += [shlex.split(found) for found in re.findall(r"^bertjax [^`\n]+", TRACKING, re.M)]
+    for page in (EVALUATING, TRACKING):
+        verbs += [shlex.split(found) for found in re.findall(r"^bertjax [^`\n]+", page, re.M)]
     for command in verbs:
         parsed = parse(command[1:])
         assert type(parsed).__name__.lower().startswith(command[1])

@@ -4,8 +4,10 @@
 file, `title` stands above, `alt` says the same in words.
 """
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from wordcloud import WordCloud
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 LIGHT = ("#1f5fa8", "#b3500a", "#27724a", "#8a3fa0", "#a8323e", "#0b6f79", "#75590f", "#b5356f")
 DARK = ("#7fb2ee", "#f0a060", "#74c995", "#cf9be0", "#f08a92", "#5fc9d3", "#d9bc6a", "#f29ac4")
 OTHER = ("#5f6368", "#a5a29b")
+
+# What cells of a matrix are filled with, by how much stands in them: the first colour where a
+# prediction is right, the second where it is wrong. So pale that text keeps a contrast of 4.5.
+HEAT_STEPS = 10
+_GROUND = "#ffffff", "#1f2125"  # of a panel, light and dark
+_STRONGEST = 0.7, 0.46  # share of the colour in the last step
 
 CLOUD_SIZE = (440, 280)  # points, as wide and as high as it is laid out
 
@@ -103,10 +111,147 @@ class Scatter:
         return f"{self.title}: {len(self.x):,} texts, coloured by class: {', '.join(self.classes)}"
 
 
-Figure = Bars | Histogram | Cloud | Scatter
+@dataclass(frozen=True)
+class Matrix:
+    """How often each of C true classes was predicted as each."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]  # [C][C], rows true, columns predicted
+
+    @property
+    def alt(self) -> str:
+        found = [
+            (count, self.classes[true], self.classes[predicted])
+            for true, row in enumerate(self.counts)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ]
+        most = sorted(found, key=lambda confusion: -confusion[0])[:6]
+        said = ", ".join(f"{true} as {predicted} {count:,}" for count, true, predicted in most)
+        right = sum(row[number] for number, row in enumerate(self.counts))
+        return f"{self.title}: {right:,} right" + (f"; most often wrong: {said}" if said else "")
+
+    def level(self, true: int, predicted: int) -> int:
+        """Which step of `heat` fills a cell: by its share of the row, 0 only of an empty one.
+
+        Of wrong ones by its root: few of them matter, and should be seen.
+        """
+        share = self.counts[true][predicted] / max(sum(self.counts[true]), 1)
+        return math.ceil(HEAT_STEPS * (share if true == predicted else math.sqrt(share)))
+
+
+class Line(NamedTuple):
+    """Points that belong together; where there are `low` and `high`, between which each lies."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    color: int = 0
+    style: Literal["line", "dashed", "dots"] = "line"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Mark(NamedTuple):
+    """A point that is named."""
+
+    name: str
+    x: float
+    y: float
+    color: int = 1
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines over a plane of shares: x from 0 to 1, y up to 1, both shown in per cent."""
+
+    name: str
+    title: str
+    x_name: str
+    y_name: str
+    lines: tuple[Line, ...]
+    marks: tuple[Mark, ...] = ()
+    says: str = ""  # what is to be seen, in words
+
+    @property
+    def alt(self) -> str:
+        return f"{self.title}: {self.says or ', '.join(line.name for line in self.lines)}"
+
+    @property
+    def y_low(self) -> float:
+        """Where the axis begins: below every value, at a tenth."""
+        values = [value for line in self.lines for value in (*line.y, *line.low)]
+        return _tenth_below([*values, *(mark.y for mark in self.marks)])
+
+    @property
+    def lettered(self) -> list[tuple[str, Mark]]:
+        """The marks with the letters by which a legend names them."""
+        return list(zip(ascii_uppercase, self.marks, strict=False))
+
+
+class Span(NamedTuple):
+    """A share, between which it lies, and whether it rests on too little to be trusted."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Shares with their intervals, one below the other, beside a reference."""
+
+    name: str
+    title: str
+    spans: tuple[Span, ...]
+    reference: float
+    reference_name: str
+
+    @property
+    def alt(self) -> str:
+        said = ", ".join(f"{span.name} {span.value:.1%}" for span in self.spans)
+        return f"{self.title}: {self.reference_name} {self.reference:.1%}; {said}"
+
+    @property
+    def start(self) -> float:
+        """Where the axis begins, which ends at 1."""
+        return _tenth_below([self.reference, *(span.low for span in self.spans)])
+
+    def across(self, value: float) -> float:
+        """Where a value lies on the axis, in per cent of its length."""
+        return round(100 * (value - self.start) / (1 - self.start), 2)
+
+
+Figure = Bars | Histogram | Cloud | Scatter | Matrix | Lines | Intervals
 
 
 def color_of(number: int, dark: bool = False) -> str:
     """The colour of a class."""
     series = DARK if dark else LIGHT
     return series[number] if number < len(series) else OTHER[dark]
+
+
+def heat(level: int, right: bool, dark: bool = False) -> str:
+    """What a cell of a matrix is filled with, by its level of 0 to HEAT_STEPS."""
+    share = _STRONGEST[dark] * level / HEAT_STEPS
+    color, ground = color_of(0 if right else 1, dark), _GROUND[dark]
+    parts = (
+        round(share * int(color[i : i + 2], 16) + (1 - share) * int(ground[i : i + 2], 16))
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def levels(low: float) -> tuple[float, ...]:
+    """Round numbers of an axis that begins at a tenth and ends at 1, from there down."""
+    reach = round(1 - low, 1)
+    step = 20 if reach > 0.5 else 10 if reach > 0.3 else 5 if reach > 0.1 else 2
+    return tuple(percent / 100 for percent in range(100, round(100 * low) - 1, -step))
+
+
+def _tenth_below(values: list[float]) -> float:
+    return max(min(math.floor(10 * min(values)) / 10, 0.9), 0.0)

@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from bertjax.evaluation.figures import CLOUD_SIZE, DARK, LIGHT, OTHER, Figure
+from bertjax.evaluation.figures import (
+    CLOUD_SIZE,
+    DARK,
+    HEAT_STEPS,
+    LIGHT,
+    OTHER,
+    Figure,
+    heat,
+    levels,
+)
 from bertjax.evaluation.svg import cloud_height, histogram_parts, map_points, map_size
+from bertjax.evaluation.svg_lines import lines_parts
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,7 +39,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence on what was found; `grave`: it should be mended before training."""
+    """One sentence on what was found; `grave`: it should be seen to first."""
 
     text: str
     grave: bool
@@ -63,6 +73,7 @@ class Report:
     title: str
     subtitle: str
     facts: tuple[Fact, ...]
+    findings_title: str
     findings: tuple[Finding, ...]
     sections: tuple[Section, ...]
     footer: str
@@ -91,6 +102,7 @@ def _template() -> "Template":
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["kind"] = lambda figure: type(figure).__name__.lower()
     environment.filters["number"] = lambda value: f"{value:,}"
+    environment.filters["percent"] = lambda value: f"{value:.1%}"
     environment.tests["numeric"] = lambda value: isinstance(value, int | float)
     environment.globals |= {
         "histogram_parts": histogram_parts,
@@ -100,6 +112,10 @@ def _template() -> "Template":
         "cloud_height": cloud_height,
         "light": (*LIGHT, OTHER[0]),
         "dark": (*DARK, OTHER[1]),
+        "lines_parts": lines_parts,
+        "heat": heat,
+        "levels": levels,
+        "heat_steps": HEAT_STEPS,
     }
     return environment.get_template("report.html")
 

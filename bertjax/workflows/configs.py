@@ -171,7 +171,7 @@ def _check_range(name: str, value: float, least: float, most: float | None) -> N
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Score a run folder on a table of labelled texts."""
+    """Score a run folder on a table of labelled texts; --out writes a report with pictures."""
 
     run: Positional[str]
     """The run folder, or any checkpoint of a text classifier; or one that MLflow knows, as
@@ -184,10 +184,30 @@ class EvaluateConfig:
     """Column that holds the class; by default the one that the run was trained on."""
     precision: Precision = "float32"
     """Of matrix products; auto: bfloat16 where the hardware has it."""
+    out: Path | None = None
+    """The folder of a report: report.html, report.json and figures/ with each picture as PNG."""
+    slices: Path | None = None
+    """A Python file with slices: functions slice_NAME(row) that say yes or no, or Snorkel's."""
+    train: str | None = None
+    """The table that the run was trained on; by default the one that its folder names, if it is
+    still there."""
+    held_out: bool = False
+    """Score only rows whose text the run was not trained on."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
     json: bool = False
     """Print the scores as JSON and not as a table."""
     tracking_uri: str | None = None
     """Store of a run that MLflow knows, as of `finetune`."""
+
+    def check(self) -> None:
+        """Raise a UserError if a setting is for a report, and none is asked for."""
+        given = {"slices": self.slices, "overwrite": self.overwrite}
+        if not self.held_out:
+            given["train"] = self.train
+        for name, value in given.items():
+            if value and self.out is None:
+                raise UserError(f"--{name} is for a report: give --out FOLDER too")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from bertjax.data.scripts import NO_LETTERS
 from bertjax.data.splits import MIN_CLASS_ROWS
 from bertjax.evaluation.report import Finding
 from bertjax.workflows.explore_facts import Facts
+from bertjax.workflows.wording import plural
 
 _UNEVEN = 10  # times as many rows in the largest class as in the smallest
 _FOREIGN = 0.05  # share of texts in another script than most
@@ -23,12 +24,6 @@ def find(facts: Facts) -> tuple[Finding, ...]:
         *_scripts(facts),
     ]
     return tuple(sorted(found, key=lambda finding: not finding.grave))
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """The count with its noun: no rows, 1 row, 2 rows."""
-    number = f"{count:,}" if count else "no"
-    return f"{number} {one if count == 1 else many or one + 's'}"
 
 
 def surplus(groups: Sequence[Sequence[int]]) -> int:

@@ -8,13 +8,13 @@ from bertjax.evaluation.clouds import make_cloud
 from bertjax.evaluation.figures import LIGHT, Bars, Histogram, Scatter
 from bertjax.evaluation.report import Fact, Report, Section, Table
 from bertjax.workflows.explore_facts import Facts, Rows
-from bertjax.workflows.explore_findings import find, plural, surplus
+from bertjax.workflows.explore_findings import find, surplus
+from bertjax.workflows.wording import plural, short
 
 _SHOWN = 10  # groups in a table
 _BARS = 30  # classes and scripts in a picture
 _PICTURED = len(LIGHT)  # classes that have a colour, and pictures of their words
 _WORDS = 10  # in bars
-_LETTERS = 220  # of a text in a table or at a point
 _NAME = 40  # of a class in a title
 
 
@@ -38,6 +38,7 @@ def compose(facts: Facts, rows: Rows) -> Report:
         title=f"What is in {data['source'].rstrip('/').rsplit('/', 1)[-1]}",
         subtitle=f"Text of {', '.join(data['text'])}; {label}. Rows are counted from 0.",
         facts=_facts(facts),
+        findings_title="What to know before training",
         findings=find(facts),
         sections=tuple(section for section in sections if section),
         footer=f"bertjax explore {data['source']}; sha256 of the rows {data['fingerprint']}; "
@@ -91,7 +92,7 @@ def _map(facts: Facts, rows: Rows) -> Section | None:
     classes = [*shown, *([f"{rest} other classes"] if rest > 0 else [])]
     if not classes or unlabelled in class_of:
         classes.append("no label")
-    texts = [f"row {row}: {_short(rows.texts[row])}" for row in found["rows"]]
+    texts = [f"row {row}: {short(rows.texts[row])}" for row in found["rows"]]
     figure = Scatter(
         "map",
         f"Sentence embeddings in two dimensions, by {found['method']}",
@@ -120,7 +121,7 @@ def _words(facts: Facts) -> Section:
     for number, (name, words) in enumerate(facts["words"].items()):
         if number == _PICTURED:
             break
-        title = f"Words of {_short(name, _NAME)}" if name else "Words of all texts"
+        title = f"Words of {short(name, _NAME)}" if name else "Words of all texts"
         if cloud := make_cloud(f"cloud-{number}", title, words, number):
             figures.append(cloud)
         if words:
@@ -173,13 +174,13 @@ def _duplicates(facts: Facts, rows: Rows) -> Section:
     tables = []
     if found["exact"]:
         lines = [
-            (_rows(group), len(group), _short(rows.texts[group[0]]))
+            (_rows(group), len(group), short(rows.texts[group[0]]))
             for group in sorted(found["exact"], key=len, reverse=True)[:_SHOWN]
         ]
         tables.append(Table("The same text", ("Rows", "Times", "Text"), tuple(lines)))
     if found["near"]:
         lines = [
-            (_rows(group), "\n".join(map(_short, _two_texts(rows.texts, group))))
+            (_rows(group), "\n".join(map(short, _two_texts(rows.texts, group))))
             for group in sorted(found["near"], key=len, reverse=True)[:_SHOWN]
         ]
         header = ("Rows", "Two of the texts")
@@ -200,7 +201,7 @@ def _conflicts(facts: Facts, rows: Rows) -> Section | None:
         lines = []
         for group in facts["conflicts"][:_SHOWN]:
             labels = sorted({rows.labels[row] for row in group} - {""})
-            lines.append((_rows(group), ", ".join(labels), _short(rows.texts[group[0]])))
+            lines.append((_rows(group), ", ".join(labels), short(rows.texts[group[0]])))
         tables.append(Table("One text, several labels", ("Rows", "Labels", "Text"), tuple(lines)))
     sentence = (
         f"{plural(len(facts['conflicts']), 'text')} with more than one label. "
@@ -218,7 +219,7 @@ def _leakage(facts: Facts, rows: Rows) -> Section:
     for kind, caption in {"exact": "The same text", "near": "Nearly the same text"}.items():
         if found[kind]:
             lines = [
-                (leak["row"], leak["like"], _short(rows.texts[leak["like"]]))
+                (leak["row"], leak["like"], short(rows.texts[leak["like"]]))
                 for leak in found[kind][:_SHOWN]
             ]
             header = ("Test row", "Training row", "Text of the training row")
@@ -263,8 +264,3 @@ def _rows(group: Sequence[int]) -> str:
 def _at_most(lists) -> str:
     most = max(len(one) for one in lists if isinstance(one, list))
     return f"The first {_SHOWN} are shown; all are in report.json." if most > _SHOWN else ""
-
-
-def _short(text: str, most: int = _LETTERS) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"

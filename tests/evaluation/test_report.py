@@ -8,7 +8,22 @@ import pytest
 
 from bertjax.evaluation.clouds import make_cloud
 from bertjax.evaluation.drawing import write_png
-from bertjax.evaluation.figures import DARK, LIGHT, Bars, Histogram, Scatter, color_of
+from bertjax.evaluation.figures import (
+    DARK,
+    HEAT_STEPS,
+    LIGHT,
+    Bars,
+    Histogram,
+    Intervals,
+    Line,
+    Lines,
+    Mark,
+    Matrix,
+    Scatter,
+    Span,
+    color_of,
+    heat,
+)
 from bertjax.evaluation.report import Fact, Finding, Report, Section, Table, render
 from bertjax.evaluation.svg import histogram_parts, map_points
 
@@ -18,6 +33,18 @@ HISTOGRAM = Histogram("hist", "Lengths", "words", (0, 5, 10, 15), (4, 0, 2), 1, 
 SCATTER = Scatter(
     "map", "Map", (0.0, 1.0, 2.0), (1.0, 1.0, 3.0), (HOSTILE, "b"), (0, 1, 0), (HOSTILE, "y", "z")
 )
+MATRIX = Matrix("matrix", HOSTILE, (HOSTILE, "b", "c"), ((8, 2, 0), (1, 999, 0), (0, 0, 0)))
+LINES = Lines(
+    "lines",
+    HOSTILE,
+    HOSTILE,
+    "up",
+    (Line(HOSTILE, (0.0, 1.0), (0.5, 1.0), 0, "dots", (0.4, 0.9), (0.6, 1.0)),),
+    (Mark(HOSTILE, 0.5, 0.75),),
+)
+SPANS = Span(HOSTILE, 0.75, 0.5, 1.0), Span("few", 1.0, 0.25, 1.0, True)
+INTERVALS = Intervals("intervals", HOSTILE, SPANS, 0.8, HOSTILE)
+EVALUATED = MATRIX, LINES, INTERVALS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +56,7 @@ def report(*figures) -> Report:
     table = Table(HOSTILE, ("Name", "Rows"), ((HOSTILE, 1234), ("b", 5.25)))
     section = Section("one", "One", (HOSTILE,), figures, (table,))
     facts, findings = (Fact("3", "rows"),), (Finding(HOSTILE, True, "one"),)
-    return Report(HOSTILE, HOSTILE, facts, findings, (section,), HOSTILE)
+    return Report(HOSTILE, HOSTILE, facts, HOSTILE, findings, (section,), HOSTILE)
 
 
 class Elements(HTMLParser):
@@ -47,7 +74,7 @@ class Elements(HTMLParser):
 
 
 def test_hostile_texts_are_shown_as_text(cloud):
-    page = render(report(BARS, HISTOGRAM, SCATTER, cloud))
+    page = render(report(BARS, HISTOGRAM, SCATTER, cloud, *EVALUATED))
     found = Elements(page)
     assert found.tags.count("script") == 1  # its own
     assert "img" not in found.tags
@@ -56,7 +83,7 @@ def test_hostile_texts_are_shown_as_text(cloud):
 
 
 def test_nothing_is_loaded(cloud):
-    page = render(report(BARS, HISTOGRAM, SCATTER, cloud))
+    page = render(report(BARS, HISTOGRAM, SCATTER, cloud, *EVALUATED))
     found = Elements(page)
     links = [value or "" for name, value in found.attributes if name in ("href", "src")]
     assert all(link.startswith(("#", "data:")) for link in links)
@@ -115,7 +142,8 @@ def test_words_of_a_cloud_lie_within_it_and_beside_each_other(cloud):
 
 
 def test_every_figure_is_a_png(tmp_path, cloud):
-    for figure in (BARS, HISTOGRAM, SCATTER, cloud, Bars("han", "人工", (("智能", 1),))):
+    han = Bars("han", "人工", (("智能", 1),))
+    for figure in (BARS, HISTOGRAM, SCATTER, cloud, han, *EVALUATED):
         path = write_png(figure, tmp_path)
         assert path.name == f"{figure.name}.png"
         content = path.read_bytes()
@@ -123,6 +151,33 @@ def test_every_figure_is_a_png(tmp_path, cloud):
         width, height = struct.unpack(">II", content[16:24])
         assert width == 1080
         assert height >= 240
+
+
+def test_a_matrix_says_what_is_most_often_wrong():
+    assert MATRIX.alt == (
+        f"{HOSTILE}: 1,007 right; most often wrong: {HOSTILE} as b 2, b as {HOSTILE} 1"
+    )
+    assert [MATRIX.level(0, i) for i in range(3)] == [8, 5, 0]  # the root of 0.2 is 0.45
+    assert [MATRIX.level(1, i) for i in range(3)] == [1, 10, 0]  # one is seen however few it is
+    assert [MATRIX.level(2, i) for i in range(3)] == [0, 0, 0]
+
+
+def test_a_matrix_is_a_table_with_headers_for_both_classes():
+    page = render(report(MATRIX))
+    assert page.count('<th scope="row" dir="auto">') == 3
+    assert '<td style="background: var(--r10)">999</td>' in page
+    assert '<td style="background: var(--w5)">2</td>' in page
+    assert '<td class="sum">1,000</td>' in page
+
+
+def test_spans_lie_on_their_axis():
+    assert INTERVALS.start == 0.2  # below 0.25
+    assert [INTERVALS.across(value) for value in (0.2, 0.6, 1.0)] == [0.0, 50.0, 100.0]
+    page = render(report(INTERVALS))
+    assert "--reference: 75.0%" in page
+    assert "left: 37.5%; width: 62.50%" in page  # from 50 to 100 %
+    assert page.count('<li class="faint">') == 1
+    assert INTERVALS.alt == f"{HOSTILE}: {HOSTILE} 80.0%; {HOSTILE} 75.0%, few 100.0%"
 
 
 def contrast(a: str, b: str) -> float:
@@ -141,3 +196,11 @@ def test_colours_can_be_read_as_text(number):
     assert contrast(color_of(number), "#fbfaf8") >= 4.5
     assert contrast(color_of(number, dark=True), "#1f2125") >= 4.5
     assert len(LIGHT) == len(DARK)
+
+
+@pytest.mark.parametrize("level", range(HEAT_STEPS + 1))
+def test_numbers_can_be_read_in_cells_of_every_colour(level):
+    for right in (True, False):
+        assert contrast(heat(level, right), "#1c1b1a") >= 4.5
+        assert contrast(heat(level, right, dark=True), "#eceae6") >= 4.5
+    assert heat(0, True) == heat(0, False) == "#ffffff"

@@ -2,16 +2,21 @@
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
+from bertjax.workflows.evaluate_facts import SINGLE_LABEL, Evaluated
+from bertjax.workflows.evaluate_rows import Rows
 from bertjax.workflows.finetune import finetune
 
 
@@ -55,3 +60,39 @@ def tracked_run(
         finetune(config)
     assert "BERTJAX_TRACK" in os.environ
     return Tracked(str(tracking.tracking_uri), place / "run", said.getvalue())
+
+
+@pytest.fixture(scope="session")
+def make_evaluated() -> Callable[..., Evaluated]:
+    """(targets, probabilities, texts, **fields) -> rows of classes a, b, c and what a run says."""
+
+    def make(
+        targets: Sequence[int],
+        probabilities: Sequence[Sequence[float]],
+        texts: Sequence[str] = (),
+        **fields: Any,
+    ) -> Evaluated:
+        classes = ("a", "b", "c")[: len(probabilities[0])]
+        texts = list(texts) or [f"text {number} of few words" for number in range(len(targets))]
+        labels = [classes[target] for target in targets]
+        rows = Rows(
+            texts,
+            labels,
+            np.array(targets, np.int32),
+            10 + np.arange(len(targets)),  # ten rows without a label stand before them
+            pd.DataFrame({"title": texts, "tag": labels}, dtype=object),
+            ("title",),
+            "tag",
+            10,
+            "0" * 64,
+        )
+        values = {
+            "truncated": np.zeros(len(targets), bool),
+            "problem_type": SINGLE_LABEL,
+            "temperature": 1.0,
+            "threshold": None,
+            **fields,
+        }
+        return Evaluated(rows, classes, np.array(probabilities, np.float32), **values)
+
+    return make

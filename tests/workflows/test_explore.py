@@ -37,7 +37,7 @@ def config(table_file: Path, tiny_folder: Path, tmp_path: Path) -> ExploreConfig
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Figures are composed, but not drawn as PNG."""
-    monkeypatch.setattr("bertjax.workflows.explore.write_png", lambda figure, folder: None)
+    monkeypatch.setattr("bertjax.workflows.report_folder.write_png", lambda figure, folder: None)
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_a_failure_while_writing_leaves_nothing(quick, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("bertjax.workflows.explore.write_png", fail)
+    monkeypatch.setattr("bertjax.workflows.report_folder.write_png", fail)
     with pytest.raises(UserError, match="no space left"):
         explore(quick)
     assert list(quick.out.parent.iterdir()) == []

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bertjax.workflows.explore_findings import find, plural, surplus
+from bertjax.workflows.explore_findings import find, surplus
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -60,10 +60,5 @@ def test_what_was_not_looked_for_is_not_told():
     assert {finding.section for finding in found} == {"missing", "duplicates", "scripts"}
 
 
-def test_counts_have_their_nouns():
-    assert [plural(n, "copy", "copies") for n in (0, 1, 2000)] == [
-        "no copies",
-        "1 copy",
-        "2,000 copies",
-    ]
+def test_surplus_copies_are_all_but_one_of_each_text():
     assert surplus([[1, 2], [3, 4, 5]]) == 3
