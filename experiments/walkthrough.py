@@ -6,7 +6,7 @@
 # holds, what the tokenizer makes of it, what the model is, what a training step does, what was
 # recorded, how good the result is, and when it had better say nothing.
 #
-# It runs in about three minutes on two cores, without a GPU. You need no more than Python to read
+# It runs in less than five minutes on two cores, without a GPU. You need no more than Python to read
 # it; if you know JAX, look for the cells that show that there is nothing but pure functions below.
 #
 # | | |
@@ -392,20 +392,21 @@ display(runs_table())
 # ## 10. Tuning
 #
 # Was 2e-4 a good learning rate? A search answers by trying. Ray Tune runs trials in processes of
-# their own, beside each other if there are cores, and ASHA stops those that fall behind. Trials
-# are compared on validation rows only; the test rows stay unseen.
+# their own, beside each other if there are cores, and ASHA stops those that fall behind after their
+# days of grace. Trials are compared on validation rows only; the test rows stay unseen.
 #
-# Two trials of two epochs are enough to see how it works, not to find anything. A real search is
-# `bertjax tune train.csv --trials 30`, over more settings.
+# Two trials of two epochs, both of grace, are enough to see how it works, not to find anything. A
+# real search is `bertjax tune train.csv --trials 30`, over more settings.
 
 # %%
 import contextlib
 import io
 
-from bertjax.cluster.tune import tune
 from bertjax.workflows.tune_configs import TuneConfig
 
-with contextlib.redirect_stderr(io.StringIO()):  # how it goes on, a line a trial
+with contextlib.redirect_stderr(io.StringIO()):  # Ray's remarks, and a line a trial
+    from bertjax.cluster.tune import tune
+
     search = tune(
         TuneConfig(
             data="train.csv",
@@ -413,6 +414,7 @@ with contextlib.redirect_stderr(io.StringIO()):  # how it goes on, a line a tria
             label=LABEL,
             out=Path("runs/search"),
             trials=2,
+            grace=2,
             test_size=0.0,
             space=(
                 *("learning_rate=5e-5:5e-4:log", "epochs=2", "batch_size=32"),
@@ -599,8 +601,7 @@ print("ready")
 # %% [markdown]
 # A real request. The answer holds all probabilities, the most probable `label`, and `prediction`:
 # the label, or where its score is below the threshold, `other` if there is such a class, else
-# `uncertain`. The last text is of no class at all, and the second is short of what it takes to be
-# sure.
+# `uncertain`. The last text says next to nothing, and its score should be low.
 
 # %%
 from urllib.request import Request, urlopen
@@ -615,7 +616,7 @@ def ask(path: str, body: dict) -> dict:
 
 texts = [
     "Segmenting tumours in CT scans with a small U-Net",
-    "Roll back a model when its error rate climbs after a release",
+    "Canary releases and automatic rollback for models behind a load balancer",
     "Something about computers, I forget what",
 ]
 for text, answer in zip(texts, ask("/predict", {"texts": texts})["predictions"], strict=True):
