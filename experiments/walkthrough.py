@@ -6,8 +6,9 @@
 # holds, what the tokenizer makes of it, what the model is, what a training step does, what was
 # recorded, how good the result is, and when it had better say nothing.
 #
-# It runs in less than five minutes on two cores, without a GPU. You need no more than Python to read
-# it; if you know JAX, look for the cells that show that there is nothing but pure functions below.
+# It runs in less than five minutes on two cores, without a GPU. You need no more than Python to
+# read it; if you know JAX, look for the cells that show that there is nothing but pure functions
+# below.
 #
 # | | |
 # |---|---|
