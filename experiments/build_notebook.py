@@ -3,7 +3,8 @@
     python -m experiments.build_notebook            # writes experiments/walkthrough.ipynb
     python -m experiments.build_notebook --check    # executes it, and writes nothing
 
-Hardware: 2 cores of an AMD EPYC with AVX512-BF16. Less than 5 minutes.
+Hardware: 2 cores of an AMD EPYC with AVX512-BF16. 144 s of processor time; 4.5 minutes beside other
+work on the same cores.
 
 `walkthrough.py`, in jupytext's percent format, is what is edited. Its notebook holds nothing that
 changes without a reason: no times, no counters of sessions, and names of cells that depend on what
