@@ -45,7 +45,7 @@ class FinetuneConfig:
     learning_rate: float = 2e-4
     """The Trainer's; by default the best of its grid in benchmarks.quality."""
     epochs: int = 4
-    """The Trainer's; bertjax's default is 4 too."""
+    """The Trainer's; bertjax takes its own default."""
     batch_size: int = 32
     """The Trainer's texts a step; bertjax's default is 32 too."""
     threads: int = 2

@@ -60,7 +60,7 @@ class BaselinesConfig:
     """Each draws another split."""
     test_size: float = 0.2
     """Share of the rows that are held out."""
-    epochs: int = 4
+    epochs: int = 2
     """Of the fine-tuning."""
 
 

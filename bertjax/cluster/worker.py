@@ -28,6 +28,7 @@ from bertjax.data.shards import (
     sharded_batches,
     steps_of_epoch,
     windows_in_order,
+    windows_of_epoch,
 )
 from bertjax.errors import UserError
 from bertjax.process import return_memory_of_compilation
@@ -35,6 +36,7 @@ from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.prepare import TokenizedRows
+from bertjax.workflows.probe import Head, fit_head, with_head
 from bertjax.workflows.recipe import (
     TrainingData,
     circumstances,
@@ -173,6 +175,7 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
     )
     snapshots = ReportedSnapshots(circumstances(config, job.run), config.snapshot_every)
     began = time.perf_counter()
+    small = with_head(small, config, lambda: _fit_head(job, small, mate), mate.say)
     result = train(
         config, small, data, evaluate if job.validation else None, snapshots, mate.listener
     )
@@ -180,6 +183,16 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
     params = Vocabulary(job.vocabulary).widen_params(result.params, start.checkpoint.params)
     trained = replace(start.checkpoint, params=params, run=run)
     return _finish(job, trained, score, result, mate)
+
+
+def _fit_head(job: Job, checkpoint: Checkpoint, mate: _Mate) -> Head | None:
+    """Of the first process, for all: on another machine its last bits might be others."""
+    head = None
+    if mate.first:
+        rows = read_rows(job.train, windows_of_epoch(job.train, job.config.seed, 0)[0])
+        balanced = job.config.class_weights == "balanced"
+        head = fit_head(checkpoint, rows.ids, rows.labels, balanced)
+    return broadcast_from_rank_zero(head)
 
 
 def _plan(job: Job, checkpoint: Checkpoint) -> Plan:

@@ -95,7 +95,7 @@ class FinetuneConfig:
     """Column that holds the class."""
     checkpoint: str = DEFAULT_CHECKPOINT
     """What to start from: a folder, a name on the Hub, or a packaged model."""
-    epochs: int = 4
+    epochs: int = 2
     """How often every training row is seen."""
     batch_size: int = 32
     """Texts a step."""
@@ -105,6 +105,9 @@ class FinetuneConfig:
     """Recompute activations in the backward pass: less memory, a fifth to two fifths more time."""
     max_length: int | None = None
     """Tokens of a text that are read; by default the most that the model can."""
+    head: Literal["fitted", "random"] = "fitted"
+    """What a new head starts from. fitted: logistic regression on what the checkpoint makes of the
+    texts, before anything else is trained; random: the seed."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     dropout: float | None = None
     """Of hidden states, attention and head; by default what the checkpoint says."""

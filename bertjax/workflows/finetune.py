@@ -30,6 +30,7 @@ from bertjax.workflows.prepare import (
     read_labelled,
     tokenize_rows,
 )
+from bertjax.workflows.probe import Head, fit_head, with_head
 from bertjax.workflows.recipe import (
     TrainingData,
     circumstances,
@@ -124,6 +125,7 @@ def _finetune(
         score = make_score(small, held_out)
     tracker.begin(params_of(run), run.versions)
     began = time.perf_counter()
+    small = with_head(small, config, lambda: _fit_head(config, small, rows.train), say)
     result = _train(config, small, rows, score, snapshots, say, listener)
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
@@ -160,6 +162,10 @@ def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: Labelled
         return tokenize_rows(labelled, indices, checkpoint.tokenizer, longest, config.clean)
 
     return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), longest)
+
+
+def _fit_head(config: FinetuneConfig, checkpoint: Checkpoint, rows: TokenizedRows) -> Head | None:
+    return fit_head(checkpoint, rows.ids, rows.labels, config.class_weights == "balanced")
 
 
 def _open_snapshots(config: FinetuneConfig) -> Path:

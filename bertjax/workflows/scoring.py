@@ -15,6 +15,7 @@ from bertjax.data.packing import plan_packing
 from bertjax.evaluation.calibration import calibration_scores, fit_temperature
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.compiler import compiler_options
+from bertjax.models.heads import ModelOutput
 from bertjax.training.losses import example_losses
 from bertjax.workflows.prepare import TokenizedRows
 
@@ -65,21 +66,35 @@ def with_scores(
 
 def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
     """Parameters and rows -> logits [N, C]: packed, in one shape for all rows of these lengths."""
+    logits = make_pass(checkpoint, lengths, checkpoint.config.num_labels, lambda out: out.logits)
+    return lambda params, rows: logits(params, rows.ids)
+
+
+def make_pass(
+    checkpoint: Checkpoint, lengths: np.ndarray, width: int, read: Callable[[ModelOutput], Any]
+) -> Callable[[Any, Sequence[np.ndarray]], np.ndarray]:
+    """Parameters and token ids, N arrays [T_n] -> what is read of the outputs [N, `width`].
+
+    Texts are packed in one shape, for all that have these lengths; no dropout.
+
+    Args:
+        read: the model's output -> [R, S, `width`], of R rows of up to S texts.
+    """
     plan = plan_packing(lengths, TEXTS, 0, 1, checkpoint.config.hidden_size)
     pad = checkpoint.config.pad_token_id or 0
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def logits_of(params, input_ids, segment_ids):
+    def compute(params, input_ids, segment_ids):
         output = checkpoint.model.apply(
             params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
         )
-        return output.logits  # [R, S, C]
+        return read(output)  # [R, S, width]
 
-    def score(params, rows: TokenizedRows) -> np.ndarray:
-        logits = np.zeros((len(rows.ids), checkpoint.config.num_labels), np.float32)
-        for batch in packed_in_order(rows.ids, None, plan, pad):
-            values = logits_of(params, batch["input_ids"], batch["segment_ids"])
-            unpack(np.asarray(values), batch["rows_of"], logits)
-        return logits
+    def passed(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
+        found = np.zeros((len(token_ids), width), np.float32)
+        for batch in packed_in_order(token_ids, None, plan, pad):
+            values = compute(params, batch["input_ids"], batch["segment_ids"])
+            unpack(np.asarray(values), batch["rows_of"], found)
+        return found
 
-    return score
+    return passed

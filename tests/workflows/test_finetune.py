@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bertjax.checkpoints.folder import load
 from bertjax.data.labels import encode_labels
+from bertjax.data.tokens import tokenize
 from bertjax.errors import UserError
 from bertjax.evaluation.calibration import fit_temperature
 from bertjax.serving.predictor import Predictor
@@ -22,6 +24,7 @@ from bertjax.workflows import finetune as workflow
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
 from bertjax.workflows.prepare import read_labelled
+from bertjax.workflows.probe import fit_head
 
 DEADLINE = 120  # seconds; a bound on waiting for a process, not a claim on speed
 
@@ -80,8 +83,9 @@ def test_the_best_state_by_the_metric_is_the_one_that_is_kept(run_folder):
 
 
 def test_the_temperature_is_fitted_on_the_validation_rows(config):
-    """Which train no parameter; one epoch leaves mistakes among them."""
-    result = finetune(replace(config, epochs=1, validation_size=0.3), verbose=False)
+    """Which train no parameter; one epoch of a random head leaves mistakes among them."""
+    config = replace(config, epochs=1, validation_size=0.3, head="random")
+    result = finetune(config, verbose=False)
     run = json.loads((result.folder / "bertjax.json").read_text())
     assert run["temperature"] != 1.0
     predictor = Predictor.load(result.folder)
@@ -102,6 +106,40 @@ def test_without_validation_rows_probabilities_are_left_as_they_are(config):
     assert run["temperature"] == 1.0
     calibration = run["scores"]["calibration"]
     assert calibration["log_loss"] == calibration["uncalibrated_log_loss"] > 0
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_a_new_head_begins_as_logistic_regression(config, tiny_folder, class_weights, capsys):
+    """With a learning rate of 0 it ends as that, and the encoder as it was."""
+    still = OptimizerConfig(learning_rate=0.0)
+    config = replace(config, epochs=1, optimizer=still, class_weights=class_weights)
+    trained = load(finetune(config).folder)
+    start = load(tiny_folder, "text-classification", trained.labels, allow=("classifier.*",))
+    labelled = read_labelled(config.data, config.text, config.label, 0.2, 0.0, config.seed)
+    texts = [labelled.table.texts[i] for i in labelled.train]
+    targets = encode_labels([labelled.labels[i] for i in labelled.train], labelled.classes)
+    ids = tokenize(start.tokenizer, texts, 128).ids
+    head = fit_head(start, ids, targets, class_weights == "balanced")
+    assert head is not None
+    # Other rows beside each other: the last bits differ.
+    np.testing.assert_allclose(trained.params["classifier"]["w"], head.w, atol=1e-3)
+    np.testing.assert_allclose(trained.params["classifier"]["b"], head.b, atol=1e-3)
+    assert np.abs(head.w).max() > 0.1
+    query = "bert/layer_0/attention/query"
+    np.testing.assert_array_equal(trained.params[query]["w"], start.params[query]["w"])
+    assert "the new head begins as logistic regression, right on " in capsys.readouterr().err
+
+
+def test_a_random_head_is_the_seeds(config, tiny_folder):
+    still = OptimizerConfig(learning_rate=0.0)
+    config = replace(config, epochs=1, optimizer=still, head="random", seed=3)
+    trained = load(finetune(config, verbose=False).folder)
+    start = load(
+        tiny_folder, "text-classification", trained.labels, seed=3, allow=("classifier.*",)
+    )
+    np.testing.assert_array_equal(
+        trained.params["classifier"]["w"], start.params["classifier"]["w"]
+    )
 
 
 def test_the_same_seed_gives_the_same_bits(config, tmp_path):

@@ -1,0 +1,115 @@
+"""A new head is scikit-learn's logistic regression of the pooled output, to the logit."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from bertjax.checkpoints.folder import Checkpoint, load
+from bertjax.data.tokens import tokenize
+from bertjax.workflows import probe
+from bertjax.workflows.configs import FinetuneConfig
+from bertjax.workflows.probe import fit_head, is_new, with_head
+
+CONFIG = FinetuneConfig(data="never", out="never")  # pyright: ignore[reportArgumentType]
+TEXTS = ["cat", "rain snow wind and more rain than snow", "bank tax", "dog", "", "euro " * 40] * 5
+
+
+@pytest.fixture(scope="module")
+def start(tiny_folder) -> Checkpoint:
+    return load(tiny_folder, "text-classification", list("abc"), allow=("classifier.*",))
+
+
+@pytest.fixture(scope="module")
+def ids(start) -> list[np.ndarray]:
+    return tokenize(start.tokenizer, TEXTS, 64).ids
+
+
+@pytest.fixture(scope="module")
+def pooled(start, tiny_folder, ids) -> np.ndarray:
+    """[N, D], each text alone."""
+    encoder = load(tiny_folder, "feature-extraction")
+    apply = jax.jit(encoder.model.apply)
+    found = [apply(encoder.params, None, one[None]).pooler_output[0] for one in ids]
+    return np.array(found, np.float64)
+
+
+def exact(**settings) -> LogisticRegression:
+    return LogisticRegression(tol=1e-9, max_iter=10_000, **settings)
+
+
+def fitted(start: Checkpoint, ids, labels, balanced=False) -> Checkpoint:
+    head = fit_head(start, ids, np.array(labels), balanced)
+    return with_head(start, CONFIG, lambda: head, lambda line: None)
+
+
+def logits(checkpoint: Checkpoint, ids) -> np.ndarray:
+    apply = jax.jit(checkpoint.model.apply)
+    return np.array([apply(checkpoint.params, None, one[None]).logits[0] for one in ids])
+
+
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_logits_are_those_of_logistic_regression(start, ids, pooled, weights):
+    labels = [0, 1, 2, 0, 2, 0] * 5
+    expected = exact(class_weight=weights).fit(pooled, labels)
+    found = logits(fitted(start, ids, labels, weights == "balanced"), ids)
+    np.testing.assert_allclose(found, expected.decision_function(pooled), atol=1e-3)
+
+
+def test_of_two_classes_the_difference_is(start, ids, pooled):
+    labels = [0, 2, 2, 0, 2, 0] * 5
+    expected = exact().fit(pooled, labels).decision_function(pooled)
+    found = logits(fitted(start, ids, labels), ids)
+    np.testing.assert_allclose(found[:, 2] - found[:, 0], expected, atol=1e-3)
+    # The class without a text: no weight, and as improbable as the less frequent of the two.
+    np.testing.assert_array_equal(np.ptp(found[:, 1]), 0)
+    assert found[0, 1] <= 0
+
+
+def test_the_same_texts_give_the_same_bits_and_few_of_many_are_taken(start, ids, monkeypatch):
+    labels = np.array([0, 1, 2, 0, 2, 0] * 5)
+    first, again = (fit_head(start, ids, labels, False) for _ in range(2))
+    assert first is not None
+    assert again is not None
+    np.testing.assert_array_equal(first.w, again.w)
+    monkeypatch.setattr(probe, "ROWS", 15)  # of 30: every second
+    half = fit_head(start, ids, labels, False)
+    alone = fit_head(start, ids[::2], labels[::2], False)
+    assert half is not None
+    assert alone is not None
+    np.testing.assert_array_equal(half.w, alone.w)
+    assert np.abs(half.w - first.w).max() > 1e-3
+
+
+def test_nothing_is_fitted_to_one_class_or_to_what_is_no_number(start, ids):
+    assert fit_head(start, ids, np.zeros(30, int), False) is None
+    table = start.params["bert/embeddings/word_embeddings"]["embeddings"]
+    broken = {"bert/embeddings/word_embeddings": {"embeddings": jnp.full_like(table, jnp.nan)}}
+    lost = replace(start, params={**start.params, **broken})
+    assert fit_head(lost, ids, np.array([0, 1] * 15), False) is None
+    assert with_head(start, CONFIG, lambda: None, print) is start
+
+
+def test_a_trained_head_is_kept_and_so_is_a_random_one_if_asked_for(start, run_folder):
+    def never():
+        raise AssertionError
+
+    trained = load(run_folder)
+    assert is_new(start)
+    assert not is_new(trained)
+    assert with_head(trained, CONFIG, never, print) is trained
+    assert with_head(start, replace(CONFIG, head="random"), never, print) is start
+
+
+def test_it_is_said_how_good_the_head_is(start, ids):
+    head = fit_head(start, ids, np.array([0, 1, 2, 0, 2, 0] * 5), False)
+    said: list[str] = []
+    with_head(start, CONFIG, lambda: head, said.append)
+    [line] = said
+    assert head is not None
+    assert line == (
+        f"the new head begins as logistic regression, right on {head.accuracy:.1%} of its rows"
+    )
