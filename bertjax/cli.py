@@ -74,7 +74,7 @@ _EXTRAS = {
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "pythonjsonlogger"),
     "report": (
         *("jinja2", "wordcloud", "matplotlib", "datasketch", "fontTools", "PIL"),
-        "cleanlab",
+        *("cleanlab", "lime"),
     ),
 }
 

@@ -24,6 +24,7 @@ import nbformat
 import tyro
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from bertjax.checkpoints.atomic import write_text
 from bertjax.cli import STYLE
@@ -33,6 +34,8 @@ TARGET = SOURCE.with_suffix(".ipynb")
 
 _PATIENCE = 600  # seconds that a cell gets; an idle machine needs a tenth
 _KERNEL = "python3"  # of the environment that this runs in
+# Seconds in which a kernel may end by itself; one that is killed leaves its temporary folder.
+_SHUTDOWN = Config({"KernelManager": {"shutdown_wait_time": 60.0}})
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": _KERNEL},
     "language_info": {"name": "python"},
@@ -70,6 +73,7 @@ def execute(notebook: NotebookNode) -> NotebookNode:
             kernel_name=_KERNEL,
             record_timing=False,
             coalesce_streams=True,
+            config=_SHUTDOWN,
             resources={"metadata": {"path": folder}},
         )
         executed = client.execute(env=_environment())

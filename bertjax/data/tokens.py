@@ -99,6 +99,21 @@ def tokenize(
     return Pieces(ids, np.array(text_of, np.int64), np.array(truncated, bool))
 
 
+def token_spans(
+    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], max_length: int
+) -> list[np.ndarray]:
+    """Where the tokens of each text's first piece stand in it: N arrays [T_n, 2] of characters.
+
+    The first one and the one after the last; of a special token, such as [CLS], both are 0.
+    """
+    spans: list[np.ndarray] = []
+    for start in range(0, len(texts), _TEXTS_A_CALL):
+        part = [_encodable(text) for text in texts[start : start + _TEXTS_A_CALL]]
+        encodings = tokenizer(part, truncation=True, max_length=max_length).encodings or []
+        spans += [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in encodings]
+    return spans
+
+
 def _encodable(text: str) -> str:
     """Lone surrogates, which JSON can carry and UTF-8 cannot, become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")

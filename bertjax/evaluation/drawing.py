@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertjax.evaluation.drawing_text import draw_text, lines_of
 from bertjax.evaluation.figures import (
     LIGHT,
     OTHER,
@@ -16,6 +17,7 @@ from bertjax.evaluation.figures import (
     Lines,
     Matrix,
     Scatter,
+    Tinted,
     color_of,
     heat,
     levels,
@@ -54,6 +56,8 @@ def write_png(figure: Figure, folder: Path) -> Path:
             axes.axis("off")
         case Scatter():
             _draw_scatter(axes, figure)
+        case Tinted():
+            draw_text(axes, figure)
         case Matrix():
             _draw_matrix(axes, figure)
         case Lines():
@@ -73,6 +77,8 @@ def _inches(figure: Figure) -> tuple[float, float]:
     match figure:
         case Bars():
             return 7.2, max(0.9 + 0.3 * len(figure.items), 1.6)
+        case Tinted():
+            return 7.2, max(0.9 + 0.25 * len({line for line, *_ in lines_of(figure)}), 1.6)
         case Intervals():
             return 7.2, 1.7 + 0.32 * len(figure.spans)
         case Matrix():
@@ -183,9 +189,9 @@ def _draw_intervals(axes: "Axes", figure: Intervals) -> None:
     )
     axes.set_yticks(range(len(figure.spans)), [_name(span.name) for span in figure.spans])
     axes.invert_yaxis()
-    axes.set_xlim(figure.start, 1 + 0.01 * (1 - figure.start))
-    axes.set_xticks(levels(figure.start))
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlim(figure.start, figure.end + 0.01 * (figure.end - figure.start))
+    axes.set_xticks(figure.levels)
+    axes.xaxis.set_major_formatter(lambda value, _: figure.level_name(round(value, 4)))
     axes.grid(axis="x", color=_LINE)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))

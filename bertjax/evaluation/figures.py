@@ -24,6 +24,9 @@ HEAT_STEPS = 10
 _GROUND = "#ffffff", "#1f2125"  # of a panel, light and dark
 _STRONGEST = 0.7, 0.46  # share of the colour in the last step
 
+_FAINT = 0.1  # share of a text's largest weight, under which a word is not tinted
+_STRONG = 0.1  # weight that is taken for the largest where none is as large
+
 CLOUD_SIZE = (440, 280)  # points, as wide and as high as it is laid out
 
 
@@ -109,6 +112,38 @@ class Scatter:
     @property
     def alt(self) -> str:
         return f"{self.title}: {len(self.x):,} texts, coloured by class: {', '.join(self.classes)}"
+
+
+@dataclass(frozen=True)
+class Tinted:
+    """A text whose words are tinted by what they add to a score, or take from it."""
+
+    name: str
+    title: str
+    parts: tuple[tuple[str, float], ...]  # make up the text; spaces between words weigh 0
+    score: str  # what the weights add to
+
+    @property
+    def alt(self) -> str:
+        return f"{self.title}. {self.says}"
+
+    @property
+    def says(self) -> str:
+        """The words that weigh most, for and against."""
+        sides = []
+        for side, sign in (("for", 1), ("against", -1)):
+            words = sorted(self._marked(sign), key=lambda part: -abs(part[1]))[:5]
+            found = ", ".join(f"{word} {weight:+.2f}" for word, weight in words)
+            sides.append(f"{side} {self.score}: {found or 'no word'}")
+        return "; ".join(sides)
+
+    def share(self, weight: float) -> float:
+        """How strong a weight is, beside the strongest of the text: 0 to 1; 0 of what is faint."""
+        share = abs(weight) / max(_STRONG, *(abs(one) for _, one in self.parts))
+        return share if share >= _FAINT else 0.0
+
+    def _marked(self, sign: int) -> list[tuple[str, float]]:
+        return [part for part in self.parts if sign * part[1] > 0 and self.share(part[1])]
 
 
 @dataclass(frozen=True)
@@ -210,23 +245,49 @@ class Intervals:
     spans: tuple[Span, ...]
     reference: float
     reference_name: str
+    signed: bool = False  # whether they are differences of scores, around a reference of 0
 
     @property
     def alt(self) -> str:
-        said = ", ".join(f"{span.name} {span.value:.1%}" for span in self.spans)
-        return f"{self.title}: {self.reference_name} {self.reference:.1%}; {said}"
+        said = ", ".join(f"{span.name} {self.written(span.value)}" for span in self.spans)
+        return f"{self.title}: {self.reference_name} {self.written(self.reference)}; {said}"
 
     @property
     def start(self) -> float:
-        """Where the axis begins, which ends at 1."""
+        """Where the axis begins."""
+        if self.signed:
+            return -self.end
         return _tenth_below([self.reference, *(span.low for span in self.spans)])
+
+    @property
+    def end(self) -> float:
+        """Where it ends: at 1, or where the largest difference fits."""
+        if not self.signed:
+            return 1.0
+        most = max((max(-span.low, span.high) for span in self.spans), default=0.0)
+        return max(math.ceil(20 * most) / 20, 0.05)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The numbers of the axis."""
+        if self.signed:
+            return tuple(self.end * part / 2 for part in range(-2, 3))
+        return levels(self.start)
 
     def across(self, value: float) -> float:
         """Where a value lies on the axis, in per cent of its length."""
-        return round(100 * (value - self.start) / (1 - self.start), 2)
+        return round(100 * (value - self.start) / (self.end - self.start), 2)
+
+    def written(self, value: float) -> str:
+        """A share, or a difference of scores with its sign."""
+        return f"{value:+.3f}" if self.signed else f"{value:.1%}"
+
+    def level_name(self, value: float) -> str:
+        """A number of the axis."""
+        return (f"{value:+g}" if value else "0") if self.signed else f"{100 * value:g}%"
 
 
-Figure = Bars | Histogram | Cloud | Scatter | Matrix | Lines | Intervals
+Figure = Bars | Histogram | Cloud | Scatter | Tinted | Matrix | Lines | Intervals
 
 
 def color_of(number: int, dark: bool = False) -> str:

@@ -1,22 +1,16 @@
 """Which words carry a decision: each is left out in turn (Zeiler & Fergus 2014, §4.2)."""
 
 import re
-from typing import NamedTuple
+
+from bertjax.evaluation.importance import Word
 
 _WORD = re.compile(r"\S+")
 
 
-class Word(NamedTuple):
-    """A word of a text, or several beside each other."""
-
-    text: str
-    start: int  # characters of the text
-    end: int
-    weight: float  # what the label's probability loses without it; below zero: gains
-
-
 def occlusions(text: str, most: int) -> tuple[list[Word], list[str]]:
     """The words of a text, and the text without each; of a long text, groups of words.
+
+    The weight, 0 here, is to become what the label's probability loses without the word.
 
     Args:
       text: any.

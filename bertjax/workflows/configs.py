@@ -202,14 +202,23 @@ class EvaluateConfig:
     """Print the scores as JSON and not as a table."""
     tracking_uri: str | None = None
     """Store of a run that MLflow knows, as of `finetune`."""
+    explain: int = 10
+    """Of the surest wrong predictions so many are shown in the report with the weight of each word,
+    and half as many right ones; 0: none."""
+    lime: bool = False
+    """Weigh the words of these by LIME too, which takes a few seconds a text."""
+    behaviour: Path | None = None
+    """A Python file with behavioural tests of yours, which the report shows beside those that are
+    built in."""
+    compare: str | None = None
+    """Another run to compare with in the report, named as RUN is."""
 
     def check(self) -> None:
-        """Raise a UserError if a setting is for a report, and none is asked for."""
-        given = {"slices": self.slices, "overwrite": self.overwrite}
-        if not self.held_out:
-            given["train"] = self.train
-        for name, value in given.items():
-            if value and self.out is None:
+        """Raise a UserError if a setting is out of its range, or is for a report without --out."""
+        _check_range("explain", self.explain, 0, None)
+        for name in ("slices", "overwrite", "lime", "behaviour", "compare", "train"):
+            own_use = name == "train" and self.held_out
+            if getattr(self, name) and self.out is None and not own_use:
                 raise UserError(f"--{name} is for a report: give --out FOLDER too")
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertjax.checkpoints.atomic import refuse_existing
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import EvaluateConfig
 from bertjax.workflows.evaluate_facts import (
-    Evaluated,
     Facts,
     SliceFunctions,
     measure,
@@ -23,7 +22,10 @@ from bertjax.workflows.evaluate_rows import Rows, Training, find_training, read_
 from bertjax.workflows.named_run import run_folder
 from bertjax.workflows.user_code import callables, load_user_code
 
-_DECISIVE = ("bertjax", "jax", "transformers", "scikit-learn", "cleanlab")
+if TYPE_CHECKING:
+    from bertjax.workflows.evaluate_further import Asked
+
+_DECISIVE = ("bertjax", "jax", "transformers", "scikit-learn", "cleanlab", "lime")
 _NEEDED = ("matplotlib", "jinja2", "cleanlab")
 
 
@@ -42,7 +44,7 @@ def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -
     config.check()
     if config.out is not None:
         refuse_existing(config.out.absolute(), config.overwrite)
-        _check_packages()
+        _check_packages(config)
     functions = _slice_functions(config.slices)
     folder = run_folder(config.run, config.tracking_uri)
     predictor = Predictor.load(folder, config.precision)
@@ -50,6 +52,7 @@ def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -
         raise UserError(
             f"{config.run} gives values, not classes (a regression): only classes can be scored"
         )
+    asked = None if config.out is None else _read_asked(config, predictor)
     rows = read_rows(config, predictor.run, predictor.labels)
     training = None
     if config.out is not None or config.held_out:
@@ -57,25 +60,38 @@ def evaluate(config: EvaluateConfig, say: Callable[[str], None] | None = None) -
     if config.held_out:
         rows = _held_out(config, rows, training)
     found = predict_rows(predictor, rows, say)
-    if config.out is None:
+    if config.out is None or asked is None:
         return scores_of(found)
-    facts = measure(found, training, functions, say or (lambda line: None))
-    return _write(config, config.out, found, facts)
+    from bertjax.workflows.evaluate_further import measure_further
+
+    say = say or (lambda line: None)
+    facts = measure(found, training, functions, say)
+    facts |= measure_further(config, predictor, found, asked, say)
+    return _write(config, config.out, facts)
 
 
-def _write(config: EvaluateConfig, out: Path, found: Evaluated, facts: Facts) -> Facts:
+def _read_asked(config: EvaluateConfig, predictor: Predictor) -> "Asked":
+    from bertjax.workflows.evaluate_further import read_asked
+
+    return read_asked(config, predictor)
+
+
+def _write(config: EvaluateConfig, out: Path, facts: Facts) -> Facts:
     from bertjax.workflows.evaluate_findings import find
+    from bertjax.workflows.evaluate_further import further_findings, further_sections
     from bertjax.workflows.evaluate_report import compose, sections
     from bertjax.workflows.report_folder import versions_of, write_report
 
     settings = json.loads(json.dumps(asdict(config), default=str))
     facts = {**facts, "settings": settings, "versions": versions_of(_DECISIVE)}
-    return write_report(out, config.overwrite, compose(facts, sections(facts), find(facts)), facts)
+    shown = [*sections(facts), *further_sections(facts)]
+    report = compose(facts, shown, [*find(facts), *further_findings(facts)])
+    return write_report(out, config.overwrite, report, facts)
 
 
-def _check_packages() -> None:
+def _check_packages(config: EvaluateConfig) -> None:
     """Before the model is at work; what is missing is told by the command."""
-    for name in _NEEDED:
+    for name in (*_NEEDED, *(("lime",) if config.lime else ())):
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 

@@ -51,8 +51,8 @@ def fit_head(
         labels: [N] int; a class without a text starts as improbable as the rarest.
         balanced: whether rare classes weigh as much as frequent ones.
     """
-    chosen = np.arange(0, len(token_ids), max(1, -(-len(token_ids) // ROWS)))
-    token_ids, labels = [token_ids[i] for i in chosen], labels[chosen]
+    every = max(1, -(-len(token_ids) // ROWS))
+    token_ids, labels = token_ids[::every], labels[::every]
     config = checkpoint.config
     model = make_model(config, "feature-extraction", checkpoint.precision)
     encoder = replace(checkpoint, task="feature-extraction", model=model)

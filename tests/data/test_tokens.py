@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertjax.data.tokens import load_tokenizer, tokenize
+from bertjax.data.tokens import load_tokenizer, token_spans, tokenize
 from bertjax.errors import UserError
 
 CLS, SEP, UNK = 101, 102, 100
@@ -61,6 +61,20 @@ def test_emoji_other_scripts_and_lone_surrogates_pass(tokenizer, text):
     ids = tokenize(tokenizer, [text], 32).ids[0]
     assert len(ids) > 2
     assert (ids[0], ids[-1]) == (CLS, SEP)
+
+
+def test_spans_say_where_tokens_stand(tokenizer):
+    text = " Ünknowable\n漢字 a\ud800b"
+    [spans] = token_spans(tokenizer, [text], 32)
+    [ids] = tokenize(tokenizer, [text], 32).ids
+    assert len(spans) == len(ids)
+    found = [text[start:end] for start, end in spans]
+    assert found[0] == found[-1] == ""
+    assert "".join(found) == "Ünknowable漢字a\ud800b"
+    assert token_spans(tokenizer, ["", "one two three"], 4)[1].tolist() == [
+        [0, 0], [0, 3], [4, 7], [0, 0],
+    ]  # fmt: skip
+    assert token_spans(tokenizer, [], 4) == []
 
 
 def test_what_the_vocabulary_lacks_is_unknown(tokenizer):

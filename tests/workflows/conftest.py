@@ -63,6 +63,19 @@ def tracked_run(
 
 
 @pytest.fixture(scope="session")
+def make_rows() -> Callable[[Sequence[str], Sequence[int]], Rows]:
+    """(texts, classes) -> the rows of a table before which two rows have no label."""
+
+    def make(texts: Sequence[str], targets: Sequence[int] = ()) -> Rows:
+        numbers = np.arange(2, 2 + len(texts))
+        classes = np.array(targets or [0] * len(texts), np.int32)
+        frame = pd.DataFrame({"text": list(texts)}, index=numbers)
+        return Rows(list(texts), [], classes, numbers, frame, ("text",), "label", 2, "")
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_evaluated() -> Callable[..., Evaluated]:
     """(targets, probabilities, texts, **fields) -> rows of classes a, b, c and what a run says."""
 

@@ -48,12 +48,15 @@ def test_a_checkpoint_that_names_no_label_column_asks_for_one(run_folder, table_
 
 @pytest.fixture
 def config(run_folder: Path, table_file: Path, tmp_path: Path) -> EvaluateConfig:
-    return EvaluateConfig(run=str(run_folder), data=str(table_file), out=tmp_path / "report")
+    """Of a report without the words of predictions, which test_evaluate_further.py looks at."""
+    out = tmp_path / "report"
+    return EvaluateConfig(run=str(run_folder), data=str(table_file), out=out, explain=0)
 
 
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
-    """Figures are composed, but not drawn as PNG."""
+    """Figures are composed, but not drawn as PNG; few rows are changed to see what happens."""
+    monkeypatch.setattr("bertjax.workflows.evaluate_behaviour.ROWS", 2)
     monkeypatch.setattr("bertjax.workflows.report_folder.write_png", lambda figure, folder: None)
 
 
@@ -74,7 +77,8 @@ def test_a_report_holds_the_scores_and_a_picture_of_each_figure(config):
     assert {name: facts[name] for name in scores} == json.loads(json.dumps(scores))
     names = {path.stem for path in (config.out / "figures").iterdir()}
     lines = {"reliability", "confidence", "coverage", "thresholds"}
-    assert names - {"mistakes"} == {"confusion", "slices", *lines}  # it may make none
+    # It may make no mistakes.
+    assert names - {"mistakes"} == {"confusion", "slices", *lines, "behaviour"}
     assert facts["training"]["trained_on"] == 36
     assert facts["settings"]["out"] == str(config.out)
     page = page_of(config)

@@ -23,10 +23,22 @@ def slice_hostile(row):
         raise ValueError("{HOSTILE} " + "w" * 300)
     return "o" in row.title
 """
+BEHAVIOUR = f"""
+from bertjax.evaluation.behaviour import Direction, Invariance, Minimum
+
+def change(text):
+    if "dog" in text:
+        raise ValueError("{HOSTILE} " + "w" * 300)
+    return text + "{HOSTILE}" + "w" * 300
+
+hostile = Invariance(change)
+more = Direction("money", change, tolerance=0)
+plain = Minimum("weather", ["cat {HOSTILE}"])
+"""
 
 
 @pytest.fixture(scope="module")
-def report(table_file: Path, run_folder: Path, tmp_path_factory) -> Path:
+def report(table_file: Path, run_folder: Path, write_model, tmp_path_factory) -> Path:
     """Of a table that has something of everything that a report shows."""
     folder = tmp_path_factory.mktemp("evaluated")
     lines = table_file.read_text(encoding="utf-8").splitlines()[1:]
@@ -47,7 +59,25 @@ def report(table_file: Path, run_folder: Path, tmp_path_factory) -> Path:
     slices.write_text(SLICES)
     run = folder / "run"
     run.symlink_to(run_folder)
-    config = EvaluateConfig(run=str(run), data=str(data), out=folder / "report", slices=slices)
+    behaviour = folder / "behaviour.py"
+    behaviour.write_text(BEHAVIOUR)
+    labels = ("animals", "money", "weather")
+    config = EvaluateConfig(
+        run=str(run),
+        data=str(data),
+        out=folder / "report",
+        slices=slices,
+        behaviour=behaviour,
+        compare=str(
+            write_model(
+                folder / "other",
+                "text-classification",
+                run_folder,
+                num_hidden_layers=1,
+                id2label=labels,
+            )
+        ),
+    )
     evaluate(config)
     return folder / "report" / "report.html"
 
@@ -97,6 +127,18 @@ def test_what_is_wider_than_the_screen_can_be_scrolled_by_keyboard(page):
         assert region.get_attribute("aria-label") or region.get_attribute("aria-labelledby")
     page.locator("figure .scroll").focus()
     assert page.evaluate("document.activeElement.className") == "scroll"
+
+
+def test_words_are_marked_by_their_sign_and_told_below(page):
+    figure = page.locator("figure.tinted").first
+    marks = figure.locator("mark")
+    assert marks.count() > 0
+    for mark in marks.all():
+        kind, style = mark.evaluate("e => [e.className, getComputedStyle(e).borderBottomStyle]")
+        assert style == {"for": "solid", "against": "dashed"}[kind]
+        weight = float(mark.get_attribute("title"))
+        assert (weight > 0) == (kind == "for")
+    expect(figure.locator("p.soft")).to_have_text(re.compile(r"^For .+; against .+"))
 
 
 @pytest.mark.parametrize(
