@@ -3,7 +3,7 @@
     python -m experiments.build_notebook            # writes experiments/walkthrough.ipynb
     python -m experiments.build_notebook --check    # executes it, and writes nothing
 
-Hardware: 2 cores of an AMD EPYC with AVX512-BF16. 144 s of processor time; 4.5 minutes beside other
+Hardware: 2 cores of an AMD EPYC with AVX512-BF16. 144 s of processor time; 160 s beside other
 work on the same cores.
 
 `walkthrough.py`, in jupytext's percent format, is what is edited. Its notebook holds nothing that
