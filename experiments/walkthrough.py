@@ -378,15 +378,17 @@ from bertjax.workflows.runs import RunsConfig, list_tracked
 
 
 def runs_table(**options) -> pd.DataFrame:
-    """The runs of the store, a row each."""
-    tracked = list_tracked(RunsConfig(experiment="walkthrough", tracking_uri=STORE, **options))
+    """The runs of the store, the best first."""
+    metric = "validation_weighted_f1"
+    config = RunsConfig(experiment="walkthrough", tracking_uri=STORE, sort=metric, **options)
+    tracked = list_tracked(config)
     return pd.DataFrame(
         {
             "name": [one.name for one in tracked],
             "kind": [one.kind for one in tracked],
             "status": [one.status for one in tracked],
             "learning rate": [float(one.params.get("learning_rate", "nan")) for one in tracked],
-            "validation F1": [one.metrics.get("validation_weighted_f1") for one in tracked],
+            "validation F1": [one.metrics.get(metric) for one in tracked],
         }
     )
 
