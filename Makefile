@@ -4,13 +4,15 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster browser accelerator lint parity snorkel bench wheel clean
+.PHONY: help demo test cluster browser notebook check-notebook accelerator lint parity snorkel bench wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
 	@echo "make test    the tests: no torch, no GPU, no network beyond packages"
 	@echo "make cluster the tests that start Ray"
 	@echo "make browser the tests of the served page and of reports, in a Chromium that is installed"
+	@echo "make notebook  execute experiments/walkthrough.py and write it as a notebook beside it"
+	@echo "make check-notebook  execute it, and write nothing"
 	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
@@ -37,6 +39,12 @@ cluster: .venv/installed
 
 browser: .venv/installed
 	$(BIN)/python -m pytest tests/serving/browser tests/evaluation/browser -o addopts="--import-mode=importlib --strict-markers -q"
+
+notebook: .venv/installed
+	$(BIN)/python -m experiments.build_notebook
+
+check-notebook: .venv/installed
+	$(BIN)/python -m experiments.build_notebook --check
 
 # In an environment of the user's, whose jax knows the device: make accelerator PYTHON=python3
 accelerator:

@@ -13,8 +13,8 @@ from bertjax.process import prepare_process
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.flat_settings import convert, with_settings
 
-# What a trial reports besides the figures of an epoch.
-BEST, BEST_EPOCH, ENDED = "best", "best_epoch", "ended"
+# What a trial reports besides the figures of an epoch; the history has those of all so far.
+BEST, BEST_EPOCH, HISTORY, ENDED = "best", "best_epoch", "history", "ended"
 
 
 def make_trainable(base: FinetuneConfig, folder: Path, cores: int, gpus: float) -> Callable:
@@ -50,9 +50,7 @@ def run_trial(config: FinetuneConfig) -> None:
         finetune(replace(config, resume=True), verbose=False, listener=_Reporter(config))
     run = read_run_file(config.out)
     assert run is not None
-    history = run.training["history"]
-    best = best_record(history, config.metric)
-    ray.tune.report({**history[-1], **_describe(best, config.metric), ENDED: True})
+    ray.tune.report({**_describe(run.training["history"], config.metric), ENDED: True})
 
 
 def best_record(history: list[dict[str, float]], metric: str) -> dict[str, float]:
@@ -80,13 +78,13 @@ class _Reporter:
     def epoch(self, record: dict[str, float]) -> None:
         self._history.append(record)
         if record["epoch"] < self._config.epochs:
-            metric = self._config.metric
-            best = best_record(self._history, metric)
-            ray.tune.report({**record, **_describe(best, metric), ENDED: False})
+            ray.tune.report({**_describe(self._history, self._config.metric), ENDED: False})
 
 
-def _describe(best: dict[str, float], metric: str) -> dict[str, float]:
-    return {BEST: best[metric], BEST_EPOCH: best["epoch"]}
+def _describe(history: list[dict[str, float]], metric: str) -> dict[str, Any]:
+    """The figures of the last epoch, what was best, and all epochs."""
+    best = best_record(history, metric)
+    return {**history[-1], BEST: best[metric], BEST_EPOCH: best["epoch"], HISTORY: [*history]}
 
 
 @cache  # a process may serve several trials

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.tune import ExperimentAnalysis, ResultGrid, RunConfig, Tuner
+from ray.tune import CLIReporter, ExperimentAnalysis, ResultGrid, RunConfig, Tuner
 from ray.tune import TuneConfig as RayTuneConfig
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
@@ -193,6 +193,7 @@ def _tuner(
             name=folder.state.name,
             storage_path=str(folder.state.parent),
             verbose=0,
+            progress_reporter=CLIReporter(),  # silent too; that of notebooks clears what is shown
             callbacks=[Console(config, names)],
         ),
     )
@@ -261,8 +262,8 @@ def _params(config: TuneConfig) -> dict[str, Any]:
 
 
 def _told(row: Row, metric: str) -> dict[str, Any]:
-    """A trial as `tracking.trials` logs it."""
-    figures = {f"validation_{metric}": row.best, "best_epoch": row.best_epoch}
+    """A trial as a Tracker is told of it."""
+    figures = {f"best_{metric}": row.best, "best_epoch": row.best_epoch}
     return {
         "name": f"trial {row.number}",
         "status": row.status,
@@ -271,6 +272,7 @@ def _told(row: Row, metric: str) -> dict[str, Any]:
             "epochs": float(row.epochs),
             **{name: float(value) for name, value in figures.items() if value is not None},
         },
+        "history": row.history,
         "seconds": float(row.seconds),
         "error": row.error,
     }

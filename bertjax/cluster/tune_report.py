@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from bertjax.checkpoints.atomic import write_text
 from bertjax.cluster.failures import user_error
-from bertjax.cluster.trial import BEST, BEST_EPOCH, ENDED
+from bertjax.cluster.trial import BEST, BEST_EPOCH, ENDED, HISTORY
 
 LESS_AT_ONCE = "use fewer --concurrent trials, smaller batches, or a shorter --max-length"
 
@@ -32,6 +32,7 @@ class Row:
     best_epoch: int | None
     seconds: float
     error: str  # one line
+    history: Sequence[dict[str, float]] = ()  # the figures of each epoch
 
 
 def rows_of(trials: Sequence[Trial]) -> list[Row]:
@@ -63,6 +64,7 @@ def _row(number: int, trial: Trial) -> Row:
         best_epoch=int(last[BEST_EPOCH]) if BEST_EPOCH in last else None,
         seconds=round(last.get("time_total_s", 0.0), 1),
         error=error if status == FAILED else "",
+        history=tuple(last.get(HISTORY, ())),
     )
 
 

@@ -12,8 +12,8 @@ def log_trial(log: RunLog, trial: dict[str, Any]) -> None:
     """Log one trial that has ended, or that a search has left unfinished.
 
     Args:
-        trial: name, status (finished, stopped, failed, unfinished), params, metrics, seconds and
-            error.
+        trial: name, status (finished, stopped, failed, unfinished), params, metrics, epochs (of
+            each its number and its metrics), seconds and error.
     """
     from mlflow.entities import Metric, Param
 
@@ -29,7 +29,10 @@ def log_trial(log: RunLog, trial: dict[str, Any]) -> None:
         run_name=trial["name"],
     )
     params = [Param(name, str(value)) for name, value in trial["params"].items()]
-    metrics = [Metric(name, value, end, 0) for name, value in trial["metrics"].items()]
+    figures = [(0, trial["metrics"]), *trial["epochs"]]
+    metrics = [
+        Metric(name, value, end, step) for step, part in figures for name, value in part.items()
+    ]
     log.client.log_batch(run.info.run_id, metrics=metrics, params=params)
     status = STATUS.get(trial["status"], "KILLED")
     log.client.set_terminated(run.info.run_id, status, end)

@@ -62,10 +62,16 @@ class Tracker:
         if self._recorder:
             self._recorder.metrics(round(record["epoch"]), _named(record))
 
-    def trial(self, **values: Any) -> None:
-        """A trial of a search; see `tracking.trials`."""
+    def trial(self, history: Sequence[dict[str, float]], **values: Any) -> None:
+        """A trial of a search.
+
+        Args:
+            history: the record of each epoch.
+            values: the rest of what `tracking.trials` logs.
+        """
         if self._recorder:
-            self._recorder.tell("trial", **values)
+            epochs = [(round(record["epoch"]), _named(record)) for record in history]
+            self._recorder.tell("trial", epochs=epochs, **values)
 
     def finish(self, folder: Path, files: Sequence[Path] = ()) -> None:
         """Hand over the run folder and other files, and say what became of them.

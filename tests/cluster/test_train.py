@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,12 @@ from bertjax.cluster.failures import LESS
 from bertjax.cluster.train import finetune
 from bertjax.cluster.worker import work
 from bertjax.errors import UserError
+from bertjax.tracking.fetch import fetch
+from bertjax.tracking.runs import list_runs
+from bertjax.tracking.store import client_of
 from bertjax.training.configs import OptimizerConfig
 from bertjax.workflows import finetune as alone
-from bertjax.workflows.configs import ClusterConfig, FinetuneConfig
+from bertjax.workflows.configs import ClusterConfig, FinetuneConfig, TrackingConfig
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -77,7 +81,14 @@ def counted() -> Counting:
 
 
 @pytest.fixture(scope="module")
-def two_workers(config, tmp_path_factory, written, counted):
+def tracking(tmp_path_factory, empty_store) -> TrackingConfig:
+    """Of `two_workers`."""
+    path = shutil.copy(empty_store, tmp_path_factory.mktemp("tracked") / "store.db")
+    return TrackingConfig(tracking_uri=f"sqlite:///{path}", experiment="two")
+
+
+@pytest.fixture(scope="module")
+def two_workers(config, tmp_path_factory, written, counted, tracking):
     """(result, the run folder) of an undisturbed training."""
 
     def watched(settings):
@@ -97,7 +108,9 @@ def two_workers(config, tmp_path_factory, written, counted):
     out = tmp_path_factory.mktemp("two") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "work", watched)
-        return finetune(replace(config, out=out), verbose=False, listener=counted), out
+        patch.delenv("BERTJAX_TRACK", raising=False)
+        config = replace(config, out=out, tracking=tracking)
+        return finetune(config, verbose=False, listener=counted), out
 
 
 def test_two_workers_train_what_one_process_trains(config, two_workers, tmp_path):
@@ -134,6 +147,23 @@ def test_the_tokens_of_both_processes_are_told(two_workers, counted):
     assert (counted.steps, counted.epochs) == (18, 3)
     # A step is told as the mean of its epoch, to a whole number.
     assert counted.tokens == pytest.approx(3 * run["data"]["train_tokens"], abs=18 / 2)
+
+
+def test_mlflow_is_told_of_each_step_and_epoch_once(two_workers, tracking):
+    result, folder = two_workers
+    (run,) = list_runs(tracking.tracking_uri, "two", None)
+    assert (run.name, run.kind, run.status, run.has_model) == ("run", "finetune", "FINISHED", True)
+    assert run.params["data_rows"] == "60"
+    assert run.metrics["weighted_f1"] == result.scores["weighted_f1"]
+    client, history = client_of(tracking.tracking_uri), result.training["history"]
+    losses = client.get_metric_history(run.id, "step_loss")
+    assert [metric.step for metric in losses] == list(range(1, 19))
+    first = [metric.value for metric in losses[:6]]
+    assert sum(first) / 6 == pytest.approx(history[0]["train_loss"])
+    scores = client.get_metric_history(run.id, "validation_weighted_f1")
+    assert [metric.value for metric in scores] == [record["weighted_f1"] for record in history]
+    stored = load_file(fetch(f"run:{run.id}", tracking.tracking_uri) / "model.safetensors")
+    np.testing.assert_equal(stored, load_file(folder / "model.safetensors"))
 
 
 def test_the_first_process_alone_writes(two_workers, written):

@@ -53,9 +53,11 @@ def test_each_epoch_is_told_with_the_best_so_far_but_the_last(told):
         (2, 0.8, 2),
     ]
     assert not any(one["ended"] for one in told)
+    assert [one["history"] for one in told] == [HISTORY[:1], HISTORY[:2]]
 
 
 def test_a_run_that_is_there_already_is_told_and_not_run_again(told, tmp_path):
     write_run_file(tmp_path, RunFile(training={"history": HISTORY}))
     run_trial(replace(CONFIG, data="no/such.csv", out=tmp_path))
-    assert told == [{**HISTORY[2], "best": 0.8, "best_epoch": 2, "ended": True}]
+    best = {"best": 0.8, "best_epoch": 2}
+    assert told == [{**HISTORY[2], **best, "history": HISTORY, "ended": True}]

@@ -18,6 +18,7 @@ from bertjax.cluster.tune_console import Console
 from bertjax.errors import UserError
 from bertjax.serving.predictor import Predictor
 from bertjax.tracking.runs import list_runs
+from bertjax.tracking.store import client_of
 from bertjax.workflows.configs import TrackingConfig
 from bertjax.workflows.tune_configs import TuneConfig
 
@@ -105,7 +106,11 @@ def test_the_search_is_a_run_of_mlflow_with_its_trials_under_it(search):
     trials = {run.status: run for run in runs if run.kind == "trial"}
     assert float(trials["FAILED"].params["learning_rate"]) == 1e30
     best = max(float(row["best_weighted_f1"] or 0) for row in table_of(search))
-    assert trials["FINISHED"].metrics["validation_weighted_f1"] == best
+    assert trials["FINISHED"].metrics["best_weighted_f1"] == best
+    scores = client_of(str(uri)).get_metric_history(trials["FINISHED"].id, "validation_weighted_f1")
+    assert [(metric.step, metric.value) for metric in scores] == [
+        (record["epoch"], record["weighted_f1"]) for record in run["training"]["history"]
+    ]
 
 
 def test_the_recipe_runs_as_it_is_to_the_run_of_the_best(search, tmp_path, monkeypatch):

@@ -91,7 +91,9 @@ def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(store):
     assert again.run_id == first.run_id != other.run_id
 
     trial = {"name": "trial 1", "status": "failed", "params": {"warmup": "0.1"}, "seconds": 2.0}
-    log_trial(again, {**trial, "metrics": {"epochs": 1.0}, "error": "no memory"})
+    epochs = [(1, {"validation_loss": 0.9}), (2, {"validation_loss": 0.4})]
+    metrics = {"best_loss": 0.4}
+    log_trial(again, {**trial, "metrics": metrics, "epochs": epochs, "error": "no memory"})
     again.end("FINISHED")
     nested = [
         run
@@ -102,5 +104,8 @@ def test_a_resumed_training_goes_on_with_its_run_and_trials_lie_under_it(store):
     assert (found.info.run_name, found.info.status) == ("trial 1", "FAILED")
     assert found.data.params == {"warmup": "0.1"}
     assert found.data.tags["error"] == "no memory"
+    assert found.data.metrics == {"best_loss": 0.4, "validation_loss": 0.4}
+    losses = client_of(store).get_metric_history(found.info.run_id, "validation_loss")
+    assert [(metric.step, metric.value) for metric in losses] == [(1, 0.9), (2, 0.4)]
     assert found.info.end_time - found.info.start_time == 2000
     assert client_of(store).get_run(again.run_id).info.status == "FINISHED"
