@@ -19,29 +19,25 @@ Each rung is trained and scored on every seed, which draws another stratified sp
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
-from bertjax.cli import STYLE
 from bertjax.data.labels import encode_labels
 from bertjax.data.tokens import tokenize
-from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
-from bertjax.process import prepare_process, tune_malloc
+from bertjax.process import tune_malloc
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
 from bertjax.workflows.embedding import embed
 from bertjax.workflows.finetune import finetune
 from bertjax.workflows.prepare import LabelledTable, read_labelled
+from experiments.ladder import Line, climb, main_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class Task(NamedTuple):
     test_texts: list[str]
 
 
+Prepared = tuple[Task, np.ndarray]  # and the true classes of the test rows [M]
 Baseline = Callable[[Task], np.ndarray]  # -> scores of the classes for the test texts [M, C]
 
 
@@ -136,7 +133,7 @@ def frozen_embeddings(checkpoint: Checkpoint) -> Baseline:
     return baseline
 
 
-def tasks(config: BaselinesConfig) -> list[tuple[Task, np.ndarray]]:
+def tasks(config: BaselinesConfig) -> list[Prepared]:
     """The rows of each seed, and the true classes of those that are held out.
 
     Raises:
@@ -173,8 +170,8 @@ def fine_tuned(task: Task) -> dict[str, float]:
         return finetune(settings, verbose=False).scores
 
 
-def run(config: BaselinesConfig) -> list[tuple[str, float, float, float]]:
-    """A row a rung: its name, means over the seeds of weighted and macro F1, seconds a seed.
+def run(config: BaselinesConfig) -> list[Line]:
+    """A line a rung, of means over the seeds.
 
     Raises:
         UserError: the table or the checkpoint cannot be read.
@@ -182,8 +179,12 @@ def run(config: BaselinesConfig) -> list[tuple[str, float, float, float]]:
     prepared = tasks(config)
     checkpoint = load(config.checkpoint, "feature-extraction", allow=("classifier.*", "cls.*"))
 
-    def scored(baseline: Baseline) -> Callable[[Task, np.ndarray], dict[str, float]]:
-        return lambda task, truth: classification_scores(truth, baseline(task), task.classes)
+    def scored(baseline: Baseline) -> Callable[[Prepared], dict[str, Any]]:
+        def score(prepared: Prepared) -> dict[str, Any]:
+            task, truth = prepared
+            return classification_scores(truth, baseline(task), task.classes)
+
+        return score
 
     rungs = {
         "any class": scored(guess("uniform")),
@@ -191,32 +192,13 @@ def run(config: BaselinesConfig) -> list[tuple[str, float, float, float]]:
         "rules: a class's name or initials": scored(rules),
         "TF-IDF, logistic regression": scored(word_counts),
         "frozen embeddings, logistic regression": scored(frozen_embeddings(checkpoint)),
-        "fine-tuned BERT": lambda task, truth: fine_tuned(task),
+        "fine-tuned BERT": lambda prepared: fine_tuned(prepared[0]),
     }
-    rows = []
-    for name, score in tqdm(rungs.items(), desc="baselines"):
-        began = time.perf_counter()
-        scores = [score(task, truth) for task, truth in prepared]
-        seconds = (time.perf_counter() - began) / len(scores)
-        means = (mean(s[key] for s in scores) for key in ("weighted_f1", "macro_f1"))
-        rows.append((name, *means, seconds))
-    return rows
+    return climb(rungs, prepared, "baselines")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    prog = "python -m experiments.baselines"
-    config = tyro.cli(BaselinesConfig, prog=prog, args=arguments, config=STYLE)
-    prepare_process()
-    try:
-        rows = run(config)
-    except UserError as error:
-        print(f"experiments.baselines: {error}", file=sys.stderr)
-        return 2
-    width = max(len(name) for name, *_ in rows)
-    print(f"{'':{width}}  weighted F1  macro F1  seconds")
-    for name, weighted, macro, seconds in rows:
-        print(f"{name:{width}}  {weighted:11.3f}  {macro:8.3f}  {seconds:7.1f}")
-    return 0
+    return main_of("baselines", BaselinesConfig, run, arguments)
 
 
 if __name__ == "__main__":

@@ -22,19 +22,15 @@ labels. Without a table: the embedded sample.
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
-from bertjax.cli import STYLE
 from bertjax.data.formats import write_file
 from bertjax.data.labels import encode_labels
 from bertjax.data.weak_labels import (
@@ -46,15 +42,15 @@ from bertjax.data.weak_labels import (
     majority_vote,
     weak_labels,
 )
-from bertjax.errors import UserError
 from bertjax.evaluation.scores import classification_scores
-from bertjax.process import prepare_process, tune_malloc
+from bertjax.process import tune_malloc
 from bertjax.serving.predictor import Predictor
 from bertjax.workflows.configs import FinetuneConfig, TrackingConfig
 from bertjax.workflows.finetune import finetune
 from bertjax.workflows.label import LABEL, read_rules, rows_of, with_weak_labels
 from bertjax.workflows.label_configs import Combine
 from bertjax.workflows.prepare import read_labelled
+from experiments.ladder import Line, climb, main_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +78,7 @@ class WeakLabelsConfig:
     """Each draws another split."""
     test_size: float = 0.2
     """Share of the rows that are held out."""
-    epochs: int = 4
+    epochs: int = 2
     """Of each fine-tuning."""
 
 
@@ -203,7 +199,6 @@ def _fine_tuned(
             checkpoint=config.checkpoint,
             out=Path(folder, "run"),
             seed=task.seed,
-            head="random",  # one that is fitted to weak labels first is another question
             test_size=0.0,
             epochs=config.epochs,
             tracking=TrackingConfig(track=False),
@@ -220,8 +215,8 @@ def _aligned(scores: np.ndarray, names: Sequence[str], classes: Sequence[str]) -
     return found
 
 
-def run(config: WeakLabelsConfig) -> list[tuple[str, float, float, float]]:
-    """A row a rung: its name, means over the seeds of weighted and macro F1, seconds a seed.
+def run(config: WeakLabelsConfig) -> list[Line]:
+    """A line a rung, of means over the seeds.
 
     Raises:
         UserError: the table, the rules or the checkpoint cannot be read.
@@ -233,34 +228,16 @@ def run(config: WeakLabelsConfig) -> list[tuple[str, float, float, float]]:
     rungs["BERT on weak labels"] = on_weak_labels(config, soft=False)
     rungs["BERT on their probabilities"] = on_weak_labels(config, soft=True)
     rungs["BERT on true labels"] = on_true_labels(config)
-    rows = []
-    for name, rung in tqdm(rungs.items(), desc="weak labels"):
-        began = time.perf_counter()
-        found = [rung(task) for task in prepared]
-        seconds = (time.perf_counter() - began) / len(found)
-        scores = [
-            classification_scores(task.targets, scores, task.classes)
-            for task, scores in zip(prepared, found, strict=True)
-        ]
-        means = (mean(s[key] for s in scores) for key in ("weighted_f1", "macro_f1"))
-        rows.append((name, *means, seconds))
-    return rows
+    return climb({name: scored(rung) for name, rung in rungs.items()}, prepared, "weak labels")
+
+
+def scored(rung: Rung) -> Callable[[Task], dict[str, Any]]:
+    """A rung that gives its scores."""
+    return lambda task: classification_scores(task.targets, rung(task), task.classes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    prog = "python -m experiments.weak_labels"
-    config = tyro.cli(WeakLabelsConfig, prog=prog, args=arguments, config=STYLE)
-    prepare_process()
-    try:
-        rows = run(config)
-    except UserError as error:
-        print(f"experiments.weak_labels: {error}", file=sys.stderr)
-        return 2
-    width = max(len(name) for name, *_ in rows)
-    print(f"{'':{width}}  weighted F1  macro F1  seconds")
-    for name, weighted, macro, seconds in rows:
-        print(f"{name:{width}}  {weighted:11.3f}  {macro:8.3f}  {seconds:7.1f}")
-    return 0
+    return main_of("weak_labels", WeakLabelsConfig, run, arguments)
 
 
 if __name__ == "__main__":

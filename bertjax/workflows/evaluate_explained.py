@@ -40,26 +40,22 @@ def measure_explained(
     chosen = choose_rows(rows.targets, probabilities, most)
     if chosen:
         say(f"weighing the words of {plural(len(chosen), 'text')}")
-    labels, classes = predictor.labels, probabilities.argmax(axis=1)
+    classes = probabilities.argmax(axis=1)
     texts = [storable(rows.texts[row]) for row in chosen]
     found = attribute(predictor, texts, classes[chosen].tolist())
-    by_lime = [
-        _lime(predictor, one.text, int(classes[row])) if lime else None
-        for row, one in zip(chosen, found, strict=True)
-    ]
     explained = [
         {
             "row": int(rows.numbers[row]),
             "text": one.text,
-            "label": labels[rows.targets[row]],
-            "prediction": labels[classes[row]],
+            "label": predictor.labels[rows.targets[row]],
+            "prediction": predictor.labels[classes[row]],
             "probability": float(probabilities[row].max()),
             "baseline": one.baseline,
             "gap": one.gap,
             "words": [list(word) for word in one.words],
-            "lime": words and [list(word) for word in words],
+            "lime": _lime(predictor, one.text, int(classes[row])) if lime else None,
         }
-        for row, one, words in zip(chosen, found, by_lime, strict=True)
+        for row, one in zip(chosen, found, strict=True)
     ]
     return {
         "method": "integrated gradients",
@@ -87,13 +83,13 @@ def choose_rows(targets: np.ndarray, probabilities: np.ndarray, most: int) -> li
     return wrong + [row for _, row in sorted(right, key=lambda pair: pair[0])][: -(-most // 2)]
 
 
-def _lime(predictor: Predictor, text: str, number: int) -> list[Word]:
+def _lime(predictor: Predictor, text: str, number: int) -> list[list[Any]]:
     def probabilities(texts: Sequence[str]) -> np.ndarray:
         """By programs that serve all texts: many at once would get some of their own, each time."""
         pieces = predictor.tokenize(texts)
         return predictor.probabilities_of(pieces, predictor.classifier(pieces.ids))
 
-    return lime_words(text, probabilities, number)
+    return [list(word) for word in lime_words(text, probabilities, number)]
 
 
 def explained_section(facts: Facts) -> Section | None:

@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from bertjax.workflows.configs import EvaluateConfig
 from bertjax.workflows.evaluate import evaluate
@@ -80,22 +79,6 @@ def report(table_file: Path, run_folder: Path, write_model, tmp_path_factory) ->
     )
     evaluate(config)
     return folder / "report" / "report.html"
-
-
-@pytest.fixture
-def page(browser, report, request) -> Iterator[Page]:
-    context = browser.new_context(**getattr(request, "param", {"viewport": WIDE}))
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("dialog", lambda dialog: problems.append(dialog.message))
-    page.on("request", lambda sent: sent.url == report.as_uri() or problems.append(sent.url))
-    page.goto(report.as_uri())
-    yield page
-    context.close()
-    assert [problem for problem in problems if not problem.startswith("data:")] == []
 
 
 def test_headings_lead_through_the_page(page):
