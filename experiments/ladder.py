@@ -34,8 +34,8 @@ def climb(
         began = time.perf_counter()
         scores = [rung(task) for task in tasks]
         seconds = (time.perf_counter() - began) / len(scores)
-        means = (mean(one[key] for one in scores) for key in ("weighted_f1", "macro_f1"))
-        lines.append(Line(name, *means, seconds))
+        weighted, macro = (mean(s[key] for s in scores) for key in ("weighted_f1", "macro_f1"))
+        lines.append(Line(name, weighted, macro, seconds))
     return lines
 
 
