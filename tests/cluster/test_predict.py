@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,8 +60,12 @@ def assert_as_alone(found: pd.DataFrame, run: Path, data: Path, scratch: Path) -
 
 def worker_pids() -> set[int]:
     """The processes of workers, among those that this one has started."""
-    found = psutil.Process().children(recursive=True)
-    return {p.pid for p in found if "MapWorker" in "".join(p.cmdline())}
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # one that was killed may still be a zombie
+            if "MapWorker" in "".join(process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 def test_a_broken_file_in_the_middle(ray_here, run_folder, table_file, tmp_path, capsys):

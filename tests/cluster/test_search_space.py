@@ -46,7 +46,7 @@ def test_a_change_replaces_one_setting_and_a_single_value_fixes_it():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("lr=1e-5:1e-3", "--space has no setting 'lr'; known are epochs, batch_size"),
+        ("lr=1e-5:1e-3", "--space has no setting 'lr'; known are soft_labels, epochs, batch_size"),
         ("out=a,b", "--space has no setting 'out'"),
         ("seed=1,2", "--space seed: all trials share it; it is set by --seed"),
         ("validation_size=0.1,0.2", "it is set by --validation-size"),

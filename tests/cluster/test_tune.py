@@ -130,7 +130,8 @@ def test_the_recipe_runs_as_it_is_to_the_run_of_the_best(search, tmp_path, monke
 def test_a_search_goes_on_after_a_kill_and_after_ctrl_c(
     ray_here, base, tmp_path, capfd, monkeypatch
 ):
-    space = (*SPACE[1:], "learning_rate=1e-3:5e-3:log")
+    # A fitted head would be right at once, and the search stop the second trial as the worse one.
+    space = (*SPACE[1:], "learning_rate=1e-3:5e-3:log", "head=random")
     config = replace(
         base, out=tmp_path / "search", space=space, concurrent=1, search="hyperopt", trials=2
     )
