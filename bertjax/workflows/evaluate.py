@@ -99,7 +99,7 @@ def _check_packages(config: EvaluateConfig) -> None:
 def _slice_functions(path: Path | None) -> SliceFunctions:
     if path is None:
         return {}
-    functions = callables(load_user_code(path, "slices"), "slice_")
+    functions = callables(load_user_code(path, "slices"), "slice_", "SlicingFunction")
     if not functions:
         raise UserError(
             f"{path} has no slice: write functions slice_NAME(row) that say yes or no, or Snorkel's"

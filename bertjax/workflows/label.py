@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 LABEL = "weak_label"  # the column that is written
 
-# What else Snorkel makes that is called with a row and has a name.
-_NO_RULES = ("BaseMapper", "SlicingFunction")
-
 Say = Callable[[str], None]
 
 
@@ -96,11 +93,7 @@ def read_rules(path: Path) -> tuple[dict[str, Rule], tuple[str, ...] | None]:
         UserError: the file cannot be run, has no rule, or its CLASSES are none.
     """
     module = load_user_code(path, "rules")
-    rules = {
-        name: rule
-        for name, rule in callables(module, "rule_").items()
-        if not any(kind.__name__ in _NO_RULES for kind in type(rule).__mro__)
-    }
+    rules = callables(module, "rule_", "LabelingFunction")
     if not rules:
         raise UserError(
             f"{path} has no rule: write functions rule_NAME(row), or Snorkel's labeling functions"

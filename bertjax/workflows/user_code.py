@@ -4,9 +4,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from bertjax.errors import UserError
+
+Kind = Literal["LabelingFunction", "SlicingFunction"]  # of Snorkel's
 
 _EXTRAS = {"snorkel": "'bertjax[labels]'"}
 
@@ -47,17 +49,18 @@ def load_user_code(path: Path, what: str) -> ModuleType:
     return module
 
 
-def callables(module: ModuleType, prefix: str) -> dict[str, Callable[[Any], Any]]:
+def callables(module: ModuleType, prefix: str, kind: Kind) -> dict[str, Callable[[Any], Any]]:
     """By their names, in the order of the file: functions `prefix*`, and objects of Snorkel's.
 
-    The latter are what its decorators make: callable, with a `name`.
+    The latter are what its decorators make: callable, with a `name`. Those of another kind, and
+    what prepares rows for them, are left out.
 
     Raises:
         UserError: two have one name.
     """
     found: dict[str, Callable[[Any], Any]] = {}
     for key, value in vars(module).items():
-        if isinstance(value, type) or not callable(value):
+        if isinstance(value, type) or not callable(value) or _is_another(value, kind):
             continue
         made = getattr(value, "name", None)
         name = made if isinstance(made, str) else key
@@ -66,6 +69,16 @@ def callables(module: ModuleType, prefix: str) -> dict[str, Callable[[Any], Any]
         if found.setdefault(name, value) is not value:
             raise UserError(f"{module.__file__} has two of the name {name}: rename one")
     return found
+
+
+def _is_another(value: Any, kind: Kind) -> bool:
+    """By the names of Snorkel's classes; those for spaCy's texts have longer ones."""
+    names = " ".join(base.__name__ for base in type(value).__mro__)
+    if "BaseMapper" in names:
+        return True
+    if "SlicingFunction" in names:  # which are labeling functions too
+        return kind != "SlicingFunction"
+    return "LabelingFunction" in names and kind != "LabelingFunction"
 
 
 def line_of(error: BaseException, path: Path) -> str:

@@ -88,7 +88,7 @@ def test_callables_are_functions_by_prefix_and_objects_with_a_name(tmp_path):
         "decorated = Function()\n"
         "def rule_a(row): return 4\n",
     )
-    found = callables(module, "rule_")
+    found = callables(module, "rule_", "LabelingFunction")
     assert {name: rule(None) for name, rule in found.items()} == {
         "rule_b": 2, "made": 1, "rule_a": 4,
     }  # fmt: skip
@@ -104,4 +104,4 @@ def test_two_of_one_name_are_refused(tmp_path):
         "b = Function()\n"
     )
     with pytest.raises(UserError, match="has two of the name rule_a: rename one"):
-        callables(loaded(tmp_path, source), "rule_")
+        callables(loaded(tmp_path, source), "rule_", "LabelingFunction")
