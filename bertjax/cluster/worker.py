@@ -44,11 +44,18 @@ from bertjax.workflows.recipe import (
     describe_training,
     devices,
     load_start,
+    make_training,
     narrow,
     stopped_message,
-    train,
 )
-from bertjax.workflows.scoring import Score, evaluation_scores, make_score, with_scores
+from bertjax.workflows.scoring import (
+    Pass,
+    Score,
+    evaluation_scores,
+    make_pass,
+    score_with,
+    with_scores,
+)
 
 
 class Outcome(NamedTuple):
@@ -158,10 +165,12 @@ def _start(job: Job, mate: _Mate) -> _Start:
 def _train(start: _Start, mate: _Mate) -> Outcome:
     job, small, plan = start.job, start.small, start.plan
     config = job.config
+    # Of the rows to train on, this process knows no more than that they fit the plan's.
+    lengths = job.held_out_lengths if len(job.held_out_lengths) else [plan.row_length]
+    forward = make_pass(small, lengths, longest=plan.row_length)
     score = None
     if len(job.held_out_lengths):
-        own = make_score(small, job.held_out_lengths)
-        score = _shared_score(own, len(job.classes), mate.share)
+        score = _shared_score(score_with(forward), len(job.classes), mate.share)
 
     def evaluate(params) -> dict[str, float]:
         assert score is not None
@@ -175,23 +184,24 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
     )
     snapshots = ReportedSnapshots(circumstances(config, job.run), config.snapshot_every)
     began = time.perf_counter()
-    small = with_head(small, config, lambda: _fit_head(job, small, mate), mate.say)
-    result = train(
-        config, small, data, evaluate if job.validation else None, snapshots, mate.listener
-    )
+    training = make_training(config, small, data)
+    with training.compiled_aside(small.params):
+        small = with_head(small, config, lambda: _fit_head(job, small, forward, mate), mate.say)
+    watched = evaluate if job.validation else None
+    result = training.run(small.params, watched, snapshots, mate.listener)
     run = replace(job.run, training=describe_training(result, time.perf_counter() - began))
     params = Vocabulary(job.vocabulary).widen_params(result.params, start.checkpoint.params)
     trained = replace(start.checkpoint, params=params, run=run)
     return _finish(job, trained, score, result, mate)
 
 
-def _fit_head(job: Job, checkpoint: Checkpoint, mate: _Mate) -> Head | None:
+def _fit_head(job: Job, checkpoint: Checkpoint, forward: Pass, mate: _Mate) -> Head | None:
     """Of the first process, for all: on another machine its last bits might be others."""
     head = None
     if mate.first:
         rows = read_rows(job.train, windows_of_epoch(job.train, job.config.seed, 0)[0])
         balanced = job.config.class_weights == "balanced"
-        head = fit_head(checkpoint, rows.ids, rows.labels, balanced)
+        head = fit_head(checkpoint, forward, rows.ids, rows.labels, balanced)
     return broadcast_from_rank_zero(head)
 
 

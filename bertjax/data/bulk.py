@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bertjax.data.packing import Plan, pack_rows
+from bertjax.data.packing import Plan, candidate_row_lengths, pack_rows
 
 ROW_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 SLOTS = 2048  # of a batch, R x T: enough to compute at full speed, and no more memory than needed
@@ -42,7 +42,7 @@ def plan_bulk(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> list[Gro
     """
     lengths = np.asarray(lengths)
     longest = int(lengths.max())
-    row_lengths = ROW_LENGTHS if longest <= ROW_LENGTHS[-1] else (*ROW_LENGTHS, longest)
+    row_lengths = sorted({*ROW_LENGTHS, candidate_row_lengths(longest)[0]})
     best = {0: _Choice(0.0, [])}
     for end in row_lengths:
         best[end] = min(

@@ -15,6 +15,7 @@ import numpy as np
 from bertjax.errors import UserError
 
 ROW_LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
+_TILE = 8  # tokens, to a multiple of which the longest text is rounded up
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,11 @@ def plan_packing(
 
 
 def candidate_row_lengths(longest: int) -> tuple[int, ...]:
-    """The row lengths among which a plan chooses, where the longest text has so many tokens."""
-    shortest = _round_up(longest, ROW_LENGTHS[0])
+    """The row lengths among which a plan chooses, where the longest text has so many tokens.
+
+    The first is hardly longer than that text: attention costs least, and few texts leave gaps.
+    """
+    shortest = max(_round_up(longest, _TILE), ROW_LENGTHS[0])
     return (shortest, *(length for length in ROW_LENGTHS if length > shortest))
 
 

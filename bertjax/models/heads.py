@@ -109,8 +109,10 @@ def _pretraining(context: Context) -> ModelOutput:
 
 def _text_classification(context: Context) -> ModelOutput:
     config = context.config
-    pooled = dropout(context.pooled(), config.head_dropout)
-    return ModelOutput(logits=context.dense(pooled, config.num_labels, "classifier"))
+    pooled = context.pooled()
+    dropped = dropout(pooled, config.head_dropout)
+    logits = context.dense(dropped, config.num_labels, "classifier")
+    return ModelOutput(pooler_output=pooled, logits=logits)
 
 
 def _token_classification(context: Context) -> ModelOutput:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.training.interrupt import interrupt_flag
-from bertjax.training.losses import Batch
+from bertjax.training.losses import Batch, used
 from bertjax.training.parallel import Runner
 from bertjax.training.prefetch import prefetch
 from bertjax.training.progress import Listener
@@ -171,9 +171,7 @@ class _Loop:
         if batch is None:
             return None
         tokens = int(np.count_nonzero(batch["segment_ids"]))
-        # No loss asks which texts of the table a batch holds.
-        used = {name: value for name, value in batch.items() if name != "rows_of"}
-        return _Ready(self.runner.place_batch(used), tokens)
+        return _Ready(self.runner.place_batch(used(batch)), tokens)
 
     def _epoch(
         self, ready: Iterator[_Ready | None], interrupted: Callable[[], bool]

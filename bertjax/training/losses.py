@@ -17,6 +17,11 @@ import optax
 Batch = Mapping[str, jax.Array | np.ndarray]
 
 
+def used(batch: Batch) -> Batch:
+    """What losses read of a batch: none asks which texts of the table it holds."""
+    return {name: value for name, value in batch.items() if name != "rows_of"}
+
+
 class Sums(NamedTuple):
     """What is added over devices and accumulation steps, and divided once."""
 

@@ -39,6 +39,7 @@ class Runner:
     place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
     place_batch: Callable[[Batch], Batch]  # to where the step wants it; waits for nothing
     step: TrainStep  # compiled, for a placed state, which it uses up, and a placed batch
+    compile: Callable[[TrainState, Batch], None]  # the step; a state that has shapes alone will do
     collect: Callable[[Any], Any]  # any part of a placed state, on one device; as long-lived as it
 
 
@@ -76,7 +77,18 @@ def jit_runner(step: TrainStep, remat: bool = False) -> Runner:
     """One device."""
     # The step uses its state up, so it must own it: the caller keeps the original.
     compiled = jax.jit(step, donate_argnums=0, compiler_options=_compiler_options(remat))
-    return Runner(1, _copy, lambda batch: jax.device_put(dict(batch)), compiled, lambda part: part)
+
+    def compile_ahead(state: TrainState, batch: Batch) -> None:
+        compiled.lower(state, batch).compile()
+
+    return Runner(
+        1,
+        _copy,
+        lambda batch: jax.device_put(dict(batch)),
+        compiled,
+        compile_ahead,
+        lambda part: part,
+    )
 
 
 def pmap_runner(step: TrainStep) -> Runner:
@@ -104,7 +116,10 @@ def pmap_runner(step: TrainStep) -> Runner:
     def collect(part):
         return jax.tree.map(lambda x: x.addressable_shards[0].data[0], part)
 
-    return Runner(count, place, place_batch, run, collect)
+    def compile_ahead(state: TrainState, batch: Batch) -> None:
+        """Nothing: pmap would compile again when it is called."""
+
+    return Runner(count, place, place_batch, run, compile_ahead, collect)
 
 
 def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
@@ -132,9 +147,15 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
         copies = jax.jit(lambda tree: tree, out_shardings=whole(mesh))(part)
         return jax.tree.map(lambda x: x.addressable_data(0), copies)
 
+    def compile_ahead(state: TrainState, batch: Batch) -> None:
+        def shape(x, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+        compiled.lower(jax.tree.map(shape, state, split(mesh, state)), batch).compile()
+
     options = _compiler_options(remat or mesh.shape[FSDP] > 1)
     compiled = jax.jit(run, donate_argnums=0, compiler_options=options)
-    return Runner(mesh.size, place, place_batch, compiled, collect)
+    return Runner(mesh.size, place, place_batch, compiled, compile_ahead, collect)
 
 
 def _compiler_options(save_memory: bool) -> dict[str, str] | None:

@@ -32,20 +32,29 @@ from bertjax.workflows.prepare import (
 )
 from bertjax.workflows.probe import Head, fit_head, with_head
 from bertjax.workflows.recipe import (
+    Training,
     TrainingData,
     circumstances,
     describe_plan,
     describe_training,
     devices,
     load_start,
+    make_training,
     max_length,
     narrow,
     settings,
     stopped_message,
-    train,
     versions,
 )
-from bertjax.workflows.scoring import Score, Scored, make_evaluate, make_score, with_scores
+from bertjax.workflows.scoring import (
+    Pass,
+    Score,
+    Scored,
+    make_evaluate,
+    make_pass,
+    score_with,
+    with_scores,
+)
 from bertjax.workflows.tracked import Tracker, params_of, tracked
 
 Say = Callable[[str], None]
@@ -121,13 +130,17 @@ def _finetune(
     snapshots = Snapshots(folder, circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
     small, rows = narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
-    score = None
-    if len(held_out := np.concatenate([rows.validation.lengths, rows.test.lengths])):
-        score = make_score(small, held_out)
+    forward = make_pass(small, rows.lengths())
+    score = score_with(forward) if rows.validation.ids or rows.test.ids else None
     tracker.begin(params_of(run), run.versions)
     began = time.perf_counter()
-    small = with_head(small, config, lambda: _fit_head(config, small, rows.train), say)
-    result = _train(config, small, rows, score, snapshots, say, listener)
+    training = _training(config, small, rows, say)
+    with training.compiled_aside(small.params):
+        small = with_head(small, config, lambda: _fit_head(config, small, forward, rows.train), say)
+    evaluate = None
+    if score and rows.validation.ids:
+        evaluate = make_evaluate(small, rows.validation, score)
+    result = training.run(small.params, evaluate, snapshots, listener)
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
@@ -165,8 +178,11 @@ def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: Labelled
     return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), longest)
 
 
-def _fit_head(config: FinetuneConfig, checkpoint: Checkpoint, rows: TokenizedRows) -> Head | None:
-    return fit_head(checkpoint, rows.ids, rows.targets, config.class_weights == "balanced")
+def _fit_head(
+    config: FinetuneConfig, checkpoint: Checkpoint, forward: Pass, rows: TokenizedRows
+) -> Head | None:
+    balanced = config.class_weights == "balanced"
+    return fit_head(checkpoint, forward, rows.ids, rows.targets, balanced)
 
 
 def _open_snapshots(config: FinetuneConfig) -> Path:
@@ -225,15 +241,7 @@ def _say_data(
     say(f"{name}: {checkpoint.report}")
 
 
-def _train(
-    config: FinetuneConfig,
-    checkpoint: Checkpoint,
-    rows: _Rows,
-    score: Score | None,
-    snapshots: Snapshots,
-    say: Say,
-    listener: Listener,
-) -> FitResult:
+def _training(config: FinetuneConfig, checkpoint: Checkpoint, rows: _Rows, say: Say) -> Training:
     part = rows.train
     plan = plan_packing(
         part.lengths,
@@ -250,10 +258,7 @@ def _train(
         class_counts=part.class_counts(checkpoint.config.num_labels),
         batches=lambda epoch: packed_batches(part.ids, part.targets, plan, config.seed, epoch, pad),
     )
-    evaluate = None
-    if score and rows.validation.ids:
-        evaluate = make_evaluate(checkpoint, rows.validation, score)
-    return train(config, checkpoint, data, evaluate, snapshots, listener)
+    return make_training(config, checkpoint, data)
 
 
 def _finish(

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint
-from bertjax.models.heads import make_model
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.recipe import balanced_weights
-from bertjax.workflows.scoring import make_pass
+from bertjax.workflows.scoring import Pass
 
 ROWS = 2048  # at most: a head has few parameters, and more rows take time
 _HEAD = "classifier"  # of the parameters
@@ -41,7 +40,11 @@ def is_new(checkpoint: Checkpoint) -> bool:
 
 
 def fit_head(
-    checkpoint: Checkpoint, token_ids: Sequence[np.ndarray], targets: np.ndarray, balanced: bool
+    checkpoint: Checkpoint,
+    forward: Pass,
+    token_ids: Sequence[np.ndarray],
+    targets: np.ndarray,
+    balanced: bool,
 ) -> Head | None:
     """Logistic regression on the checkpoint's pooled outputs of N texts [T_n].
 
@@ -49,32 +52,23 @@ def fit_head(
     bits. None where there is nothing to fit: texts of one class, or outputs that are no numbers.
 
     Args:
+        forward: of the checkpoint's model.
         targets: classes [N] int, or their probabilities [N, C]; a class without a text starts as
             improbable as the rarest.
         balanced: whether rare classes weigh as much as frequent ones.
     """
-    config = checkpoint.config
     every = max(1, -(-len(token_ids) // ROWS))
     token_ids, targets = token_ids[::every], targets[::every]
-    weights = targets if targets.ndim == 2 else np.eye(config.num_labels)[targets]  # [N, C]
+    classes = checkpoint.config.num_labels
+    weights = targets if targets.ndim == 2 else np.eye(classes)[targets]  # [N, C]
     if balanced:
         weights = weights * balanced_weights(weights.sum(axis=0))
-    features = _pooled(checkpoint, token_ids)
+    features = forward(checkpoint.params, token_ids).pooled.astype(np.float64)
     if len(np.unique(weights.nonzero()[1])) < 2 or not np.isfinite(features).all():
         return None
     w, b = _logistic_regression(features, weights)
     right = (features @ w + b).argmax(axis=1) == weights.argmax(axis=1)
     return Head(w.astype(np.float32), b.astype(np.float32), float(right.mean()))
-
-
-def _pooled(checkpoint: Checkpoint, token_ids: Sequence[np.ndarray]) -> np.ndarray:
-    """What the head reads of each text [N, D] float64."""
-    config = checkpoint.config
-    model = make_model(config, "feature-extraction", checkpoint.precision)
-    encoder = replace(checkpoint, task="feature-extraction", model=model)
-    lengths = np.array([len(ids) for ids in token_ids])
-    pooled = make_pass(encoder, lengths, config.hidden_size, lambda out: out.pooler_output)
-    return pooled(checkpoint.params, token_ids).astype(np.float64)
 
 
 def _logistic_regression(

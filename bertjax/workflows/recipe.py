@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from platform import python_version
@@ -19,12 +21,12 @@ from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult, LoopConfig, fit
-from bertjax.training.losses import classification_loss
+from bertjax.training.losses import classification_loss, used
 from bertjax.training.optimizer import make_optimizer
-from bertjax.training.parallel import make_runner
+from bertjax.training.parallel import Runner, make_runner
 from bertjax.training.progress import Listener
 from bertjax.training.snapshots import Keeper
-from bertjax.training.steps import init_state
+from bertjax.training.steps import TrainState, init_state
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 
@@ -80,15 +82,51 @@ def _with_dropout(model: BertConfig, dropout: float | None) -> BertConfig:
     )
 
 
-def train(
-    config: FinetuneConfig,
-    checkpoint: Checkpoint,
-    data: TrainingData,
-    evaluate: Callable[[Any], dict[str, float]] | None,
-    snapshots: Keeper,
-    progress: Listener | None,
-) -> FitResult:
-    """Train a narrow checkpoint, on as many devices as the settings say."""
+@dataclass(frozen=True)
+class Training:
+    """All that a training needs but its first parameters."""
+
+    loop: LoopConfig
+    runner: Runner
+    data: TrainingData
+    begin: Callable[[Any], TrainState]  # from parameters
+
+    @contextmanager
+    def compiled_aside(self, params: Any) -> Iterator[None]:
+        """Compile the step in a thread, beside what is done within; of `params` the shapes matter.
+
+        What fails in it fails again at the first step, and is told there.
+        """
+
+        def compile_step() -> None:
+            batch = self.runner.place_batch(used(next(self.data.batches(0))))
+            self.runner.compile(jax.eval_shape(self.begin, params), batch)
+
+        with ThreadPoolExecutor(1, "compile") as aside:
+            aside.submit(compile_step)
+            yield
+
+    def run(
+        self,
+        params: Any,
+        evaluate: Callable[[Any], dict[str, float]] | None,
+        snapshots: Keeper,
+        progress: Listener | None,
+    ) -> FitResult:
+        """Train from these parameters; other arguments as of `fit`."""
+        return fit(
+            self.loop,
+            self.runner,
+            self.begin(params),
+            self.data.batches,
+            evaluate,
+            snapshots,
+            progress,
+        )
+
+
+def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: TrainingData) -> Training:
+    """The training of a narrow checkpoint, on as many devices as the settings say."""
     plan = data.plan
     optimizer = make_optimizer(config.optimizer, config.epochs * plan.steps)
     loss = classification_loss(
@@ -106,14 +144,11 @@ def train(
         config.rematerialise,
         MeshShape.parse(config.mesh),
     )
-    return fit(
+    return Training(
         LoopConfig(config.epochs, plan.steps, config.metric, config.patience),
         runner,
-        init_state(checkpoint.params, optimizer, config.seed),
-        data.batches,
-        evaluate,
-        snapshots,
-        progress,
+        data,
+        lambda params: init_state(params, optimizer, config.seed),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,13 +15,13 @@ from bertjax.data.packing import plan_packing
 from bertjax.evaluation.calibration import calibration_scores, fit_temperature
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.compiler import compiler_options
-from bertjax.models.heads import ModelOutput
 from bertjax.training.losses import example_losses
 from bertjax.workflows.prepare import TokenizedRows
 
 Score = Callable[[Any, TokenizedRows], np.ndarray]  # parameters, N rows -> logits [N, C]
 
 TEXTS = 64  # a batch, about
+SAMPLE = 2048  # of lengths: so many decide on the shape of batches
 
 
 def make_evaluate(
@@ -64,37 +64,50 @@ def with_scores(
     return run
 
 
-def make_score(checkpoint: Checkpoint, lengths: np.ndarray) -> Score:
-    """Parameters and rows -> logits [N, C]: packed, in one shape for all rows of these lengths."""
-    logits = make_pass(checkpoint, lengths, checkpoint.config.num_labels, lambda out: out.logits)
-    return lambda params, rows: logits(params, rows.ids)
+class Outputs(NamedTuple):
+    """What a classifier computes of N texts."""
+
+    pooled: np.ndarray  # [N, D] float32, what its head reads
+    logits: np.ndarray  # [N, C] float32
+
+
+Pass = Callable[[Any, Sequence[np.ndarray]], Outputs]  # parameters, N arrays of token ids [T_n]
+
+
+def score_with(forward: Pass) -> Score:
+    """The logits of a pass."""
+    return lambda params, rows: forward(params, rows.ids).logits
 
 
 def make_pass(
-    checkpoint: Checkpoint, lengths: np.ndarray, width: int, read: Callable[[ModelOutput], Any]
-) -> Callable[[Any, Sequence[np.ndarray]], np.ndarray]:
-    """Parameters and token ids, N arrays [T_n] -> what is read of the outputs [N, `width`].
-
-    Texts are packed in one shape, for all that have these lengths; no dropout.
+    checkpoint: Checkpoint, lengths: Sequence[int] | np.ndarray, longest: int = 0
+) -> Pass:
+    """A forward pass without dropout over texts that are packed in one shape.
 
     Args:
-        read: the model's output -> [R, S, `width`], of R rows of up to S texts.
+        lengths: tokens of texts like those to come, or of those themselves.
+        longest: tokens of the longest text to come, if none of these is as long.
     """
-    plan = plan_packing(lengths, TEXTS, 0, 1, checkpoint.config.hidden_size)
-    pad = checkpoint.config.pad_token_id or 0
+    config, lengths = checkpoint.config, np.asarray(lengths)
+    some = lengths[:: max(1, len(lengths) // SAMPLE)]
+    longest = max(longest, int(lengths.max()))
+    plan = plan_packing(some, TEXTS, 0, 1, config.hidden_size, longest=longest)
+    pad = config.pad_token_id or 0
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def compute(params, input_ids, segment_ids):
+    def compute(params, input_ids, segment_ids) -> tuple[jax.Array, jax.Array]:
         output = checkpoint.model.apply(
             params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
         )
-        return read(output)  # [R, S, width]
+        return output.pooler_output, output.logits  # [R, S, D], [R, S, C]
 
-    def passed(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
-        found = np.zeros((len(token_ids), width), np.float32)
+    def forward(params, token_ids: Sequence[np.ndarray]) -> Outputs:
+        widths = config.hidden_size, config.num_labels
+        found = Outputs(*(np.zeros((len(token_ids), width), np.float32) for width in widths))
         for batch in packed_in_order(token_ids, None, plan, pad):
             values = compute(params, batch["input_ids"], batch["segment_ids"])
-            unpack(np.asarray(values), batch["rows_of"], found)
+            for value, of_all in zip(values, found, strict=True):
+                unpack(np.asarray(value), batch["rows_of"], of_all)
         return found
 
-    return passed
+    return forward

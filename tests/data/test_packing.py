@@ -100,12 +100,19 @@ def test_a_plan_counts_and_fills():
 def test_the_row_length_weighs_padding_against_attention():
     # 64 texts of 33 tokens: 64 rows of 64 (52 % filled), 13 of 192 (85 %), 6 of 384 (92 %) ...
     def shape(hidden_size):
-        plan = plan_packing([33] * 64, 64, seed=0, epochs=1, hidden_size=hidden_size)
+        plan = plan_packing([33] * 64, 64, 0, 1, hidden_size=hidden_size, longest=64)
         return plan.rows, plan.row_length
 
     assert shape(1) == (64, 64)  # attention is nearly all there is
     assert shape(384) == (13, 192)
     assert shape(1_000_000) == (6, 384)  # attention costs nothing beside the products
+
+
+def test_the_shortest_rows_fit_the_longest_text_and_few_are_too_short_to_compute_fast():
+    def shortest(longest):
+        return plan_packing([longest] * 64, 64, 0, 1, hidden_size=1).row_length
+
+    assert [shortest(longest) for longest in (3, 32, 33, 40, 67, 500)] == [32, 32, 40, 40, 72, 504]
 
 
 def test_a_plan_leaves_room_for_longer_texts_outside_it():

@@ -35,7 +35,10 @@ def counting_runner(losses=(), grad_norms=(), before=lambda n: None) -> Runner:
         }
         return state.replace(step=state.step + 1, params=state.params + 1), metrics
 
-    return Runner(1, lambda state: state, lambda batch: batch, step, lambda part: part)
+    compile_ahead = lambda state, batch: None  # noqa: E731
+    return Runner(
+        1, lambda state: state, lambda batch: batch, step, compile_ahead, lambda part: part
+    )
 
 
 def state() -> TrainState:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from functools import cache
 
 import jax
@@ -142,6 +143,36 @@ def test_a_collected_state_can_be_placed_again(
         after, _ = runner.step(placed, runner.place_batch(two_epochs[1]))
         ends.append(jax.device_get(runner.collect((after.params, after.opt_state))))
     assert_same_bits(*ends)
+
+
+@pytest.mark.parametrize("kind", ["jit", "mesh"])
+def test_the_first_step_compiles_nothing_if_that_was_done_ahead(
+    kind, bag, bag_runner, sgd, two_epochs, compiled
+):
+    runner, start = bag_runner(kind), bag.state(sgd)
+    batch = runner.place_batch(two_epochs[0])
+    state = runner.place(start)
+    jax.device_get(runner.collect(state.params))
+    compiled.clear()
+    runner.compile(jax.eval_shape(lambda: start), batch)
+    assert len(compiled) == 1
+    state, metrics = runner.step(state, batch)
+    assert len(compiled) == 1
+    assert float(metrics["loss"]) > 0
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """The events of compiling."""
+    found: list[str] = []
+
+    def listen(event: str, duration_secs: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
 from bertjax.workflows.prepare import read_labelled
 from bertjax.workflows.probe import fit_head
+from bertjax.workflows.scoring import make_pass
 
 DEADLINE = 120  # seconds; a bound on waiting for a process, not a claim on speed
 
@@ -121,7 +122,8 @@ def test_a_new_head_begins_as_logistic_regression(config, tiny_folder, class_wei
     texts = [labelled.table.texts[i] for i in labelled.train]
     targets = encode_labels([labelled.labels[i] for i in labelled.train], labelled.classes)
     ids = tokenize(start.tokenizer, texts, 128).ids
-    head = fit_head(start, ids, targets, class_weights == "balanced")
+    forward = make_pass(start, [len(one) for one in ids])
+    head = fit_head(start, forward, ids, targets, class_weights == "balanced")
     assert head is not None
     # Other rows beside each other: the last bits differ.
     np.testing.assert_allclose(trained.params["classifier"]["w"], head.w, atol=1e-3)

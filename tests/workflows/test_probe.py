@@ -12,7 +12,8 @@ from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.data.tokens import tokenize
 from bertjax.workflows import probe
 from bertjax.workflows.configs import FinetuneConfig
-from bertjax.workflows.probe import fit_head, is_new, with_head
+from bertjax.workflows.probe import Head, is_new, with_head
+from bertjax.workflows.scoring import make_pass
 
 CONFIG = FinetuneConfig(data="never", out="never")  # pyright: ignore[reportArgumentType]
 TEXTS = ["cat", "rain snow wind and more rain than snow", "bank tax", "dog", "", "euro " * 40] * 5
@@ -39,6 +40,11 @@ def pooled(start, tiny_folder, ids) -> np.ndarray:
 
 def exact(**settings) -> LogisticRegression:
     return LogisticRegression(tol=1e-9, max_iter=10_000, **settings)
+
+
+def fit_head(start: Checkpoint, ids, targets: np.ndarray, balanced: bool) -> Head | None:
+    forward = make_pass(start, [64])
+    return probe.fit_head(start, forward, ids, targets, balanced)
 
 
 def fitted(start: Checkpoint, ids, labels, balanced=False) -> Checkpoint:

@@ -6,7 +6,7 @@ import numpy as np
 from bertjax.checkpoints.folder import load
 from bertjax.data.tokens import tokenize
 from bertjax.workflows.prepare import TokenizedRows
-from bertjax.workflows.scoring import make_evaluate, make_score
+from bertjax.workflows.scoring import make_evaluate, make_pass, score_with
 
 TEXTS = ["cat", "rain snow wind and more rain than snow", "bank tax", "dog", "", "euro " * 40] * 20
 
@@ -16,12 +16,15 @@ def test_logits_and_scores(run_folder):
     ids = tokenize(checkpoint.tokenizer, TEXTS, 128).ids
     labels = np.array([0, 2, 1, 0, 0, 1] * 20, np.int32)
     rows = TokenizedRows(ids, labels, 0)
-    score = make_score(checkpoint, rows.lengths)
+    forward = make_pass(checkpoint, rows.lengths)
+    score = score_with(forward)
     logits = score(checkpoint.params, rows)
+    pooled = forward(checkpoint.params, ids).pooled
     apply = jax.jit(checkpoint.model.apply)
     for i in (0, 1, 4, 5, 119):
-        alone = apply(checkpoint.params, None, ids[i][None]).logits
-        np.testing.assert_allclose(logits[i], alone[0], atol=2e-5)
+        alone = apply(checkpoint.params, None, ids[i][None])
+        np.testing.assert_allclose(logits[i], alone.logits[0], atol=2e-5)
+        np.testing.assert_allclose(pooled[i], alone.pooler_output[0], atol=2e-5)
 
     found = make_evaluate(checkpoint, rows, score)(checkpoint.params)
     assert found["accuracy"] == (logits.argmax(1) == labels).mean()
