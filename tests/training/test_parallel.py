@@ -147,9 +147,9 @@ def test_a_collected_state_can_be_placed_again(
 
 @pytest.mark.parametrize("kind", ["jit", "mesh"])
 def test_the_first_step_compiles_nothing_if_that_was_done_ahead(
-    kind, bag, bag_runner, sgd, two_epochs, compiled
+    kind, bag, sgd, two_epochs, compiled
 ):
-    runner, start = bag_runner(kind), bag.state(sgd)
+    runner, start = make_runner(kind, classification_loss(bag.apply), sgd), bag.state(sgd)
     batch = runner.place_batch(two_epochs[0])
     state = runner.place(start)
     jax.device_get(runner.collect(state.params))
