@@ -244,7 +244,7 @@ def test_a_training_that_fails_or_is_stopped_is_noted_as_such(
     def train(*_) -> None:
         raise error
 
-    monkeypatch.setattr(workflow, "_train", train)
+    monkeypatch.setattr(workflow, "_training", train)
     with pytest.raises(type(error)):
         finetune(with_store(tracked_config, tmp_path / "run", store), verbose=False)
     (found,) = list_runs(store, "bertjax", None)
@@ -263,7 +263,7 @@ def arguments_of(config: FinetuneConfig, out: Path, *more: str) -> list[str]:
 def test_a_locked_store_is_refused_before_training(
     tracked_config, tmp_path, tracking, capsys, monkeypatch, store
 ):
-    monkeypatch.setattr(workflow, "_train", None)
+    monkeypatch.setattr(workflow, "_training", None)
     out = tmp_path / "run"
     with closing(sqlite3.connect(tmp_path / "store.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
