@@ -47,7 +47,7 @@ def sides_rows(records: Sequence[Record]) -> list[list[str]]:
         row("training, compilation included", "train_s"),
         ["real tokens a second of it", *(f"{rate:,.0f}" for rate in rates)],
         row("an epoch after the first", "epoch_s"),
-        row("until the first step is done", "first_step_s"),
+        row("until the first step returns", "first_step_s"),
         row("the step: tracing", "step_trace_s"),
         row("the step: compiling", "step_compile_s"),
         row("all compiling", "compile_s"),

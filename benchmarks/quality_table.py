@@ -75,7 +75,7 @@ def seeds_rows(records: list[Record]) -> list[list[str]]:
         ("whole process", "wall_s"),
         ("training", "train_s"),
         ("an epoch after the first", "epoch_s"),
-        ("until the first step is done", "first_step_s"),
+        ("until the first step returns", "first_step_s"),
     ):
         values = [statistics.median(record[key] for record in side) for side in sides.values()]
         rows.append([label, *(f"{value:.2f} s" for value in values), ratio(*values)])

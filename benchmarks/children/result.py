@@ -35,7 +35,7 @@ class Clock:
         self._epochs.append(time.perf_counter())
 
     def figures(self) -> dict[str, float]:
-        """Seconds until the first step was done, and of an epoch.
+        """Seconds until the first step returned, and of an epoch.
 
         The first epoch, which compiles or warms up, counts for an epoch only if it is the only one.
         """
