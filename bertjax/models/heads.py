@@ -167,6 +167,7 @@ def make_model(
         max_segments: S, the most sequences in a row; static. Default: T.
         output_hidden_states, output_attentions: static; return these too. The last layer then
             computes every token, and draws dropout for it, also where the head reads first tokens.
+        output_pooler: static; text-classification returns `pooler_output` too, what its head reads.
     and returns a `ModelOutput`.
 
     Args:
@@ -190,6 +191,7 @@ def make_model(
         max_segments: int | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        output_pooler: bool = False,
     ) -> ModelOutput:
         inputs = _inputs(
             config, input_ids, attention_mask, token_type_ids, position_ids, segment_ids
@@ -214,6 +216,8 @@ def make_model(
             sentence_pooling,
         )
         output = head(context)
+        if task == "text-classification" and not output_pooler:
+            output = output._replace(pooler_output=None)
         if task == "multiple-choice":
             output = _by_choice(output, input_ids.shape[1], sequences is not None)
         return output._replace(

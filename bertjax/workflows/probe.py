@@ -63,7 +63,7 @@ def fit_head(
     weights = targets if targets.ndim == 2 else np.eye(classes)[targets]  # [N, C]
     if balanced:
         weights = weights * balanced_weights(weights.sum(axis=0))
-    features = forward(checkpoint.params, token_ids).pooled.astype(np.float64)
+    features = forward.pooled(checkpoint.params, token_ids).astype(np.float64)
     if len(np.unique(weights.nonzero()[1])) < 2 or not np.isfinite(features).all():
         return None
     w, b = _logistic_regression(features, weights)

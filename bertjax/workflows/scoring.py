@@ -64,19 +64,19 @@ def with_scores(
     return run
 
 
-class Outputs(NamedTuple):
-    """What a classifier computes of N texts."""
-
-    pooled: np.ndarray  # [N, D] float32, what its head reads
-    logits: np.ndarray  # [N, C] float32
+Forward = Callable[[Any, Sequence[np.ndarray]], np.ndarray]  # parameters, N arrays of ids [T_n]
 
 
-Pass = Callable[[Any, Sequence[np.ndarray]], Outputs]  # parameters, N arrays of token ids [T_n]
+class Pass(NamedTuple):
+    """What a classifier computes of N texts: one program, of which one result is kept."""
+
+    pooled: Forward  # [N, D] float32, what the head reads
+    logits: Forward  # [N, C] float32
 
 
 def score_with(forward: Pass) -> Score:
     """The logits of a pass."""
-    return lambda params, rows: forward(params, rows.ids).logits
+    return lambda params, rows: forward.logits(params, rows.ids)
 
 
 def make_pass(
@@ -97,17 +97,23 @@ def make_pass(
     @partial(jax.jit, compiler_options=compiler_options())
     def compute(params, input_ids, segment_ids) -> tuple[jax.Array, jax.Array]:
         output = checkpoint.model.apply(
-            params, None, input_ids, segment_ids=segment_ids, max_segments=plan.max_segments
+            params,
+            None,
+            input_ids,
+            segment_ids=segment_ids,
+            max_segments=plan.max_segments,
+            output_pooler=True,
         )
         return output.pooler_output, output.logits  # [R, S, D], [R, S, C]
 
-    def forward(params, token_ids: Sequence[np.ndarray]) -> Outputs:
-        widths = config.hidden_size, config.num_labels
-        found = Outputs(*(np.zeros((len(token_ids), width), np.float32) for width in widths))
-        for batch in packed_in_order(token_ids, None, plan, pad):
-            values = compute(params, batch["input_ids"], batch["segment_ids"])
-            for value, of_all in zip(values, found, strict=True):
-                unpack(np.asarray(value), batch["rows_of"], of_all)
-        return found
+    def reads(result: int, width: int) -> Forward:
+        def forward(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
+            found = np.zeros((len(token_ids), width), np.float32)
+            for batch in packed_in_order(token_ids, None, plan, pad):
+                values = compute(params, batch["input_ids"], batch["segment_ids"])[result]
+                unpack(np.asarray(values), batch["rows_of"], found)
+            return found
 
-    return forward
+        return forward
+
+    return Pass(reads(0, config.hidden_size), reads(1, config.num_labels))

@@ -62,7 +62,7 @@ def expected(task: str, activation: str, tied: bool) -> dict[str, np.ndarray]:
     tensors, _ = golden()
     head = f"{activation}/{task}{'' if tied else ':untied'}/"
     shared = [f"{activation}/hidden_states.", f"{activation}/attentions."]
-    if task in ("feature-extraction", "text-classification"):
+    if task == "feature-extraction":
         shared.append(f"{activation}/pooler_output")
     return {
         name.removeprefix(head).removeprefix(f"{activation}/"): value

@@ -24,7 +24,7 @@ OUTPUTS = {
     "fill-mask": {"logits"},
     "next-sentence-prediction": {"logits"},
     "pretraining": {"prediction_logits", "seq_relationship_logits"},
-    "text-classification": {"logits", "pooler_output"},
+    "text-classification": {"logits"},
     "token-classification": {"logits"},
     "question-answering": {"start_logits", "end_logits"},
     "multiple-choice": {"logits"},
@@ -70,7 +70,7 @@ def test_outputs_of_each_task(build, task):
         "fill-mask": {"logits": (3, 6, 29)},
         "next-sentence-prediction": {"logits": (3, 2)},
         "pretraining": {"prediction_logits": (3, 6, 29), "seq_relationship_logits": (3, 2)},
-        "text-classification": {"logits": (3, 3), "pooler_output": (3, 8)},
+        "text-classification": {"logits": (3, 3)},
         "token-classification": {"logits": (3, 6, 3)},
         "question-answering": {"start_logits": (3, 6), "end_logits": (3, 6)},
         "multiple-choice": {"logits": (1, 3)},
@@ -92,6 +92,16 @@ def words(x, params, decoder):
     norm = params["transform_norm"]
     x = x * np.asarray(norm["scale"]) + np.asarray(norm["offset"])
     return x @ np.asarray(decoder, np.float64).T + np.asarray(params["~"]["decoder_bias"])
+
+
+def test_a_classifier_gives_what_its_head_reads_if_asked(build, tiny):
+    model, params = build("text-classification", tiny)
+    ids, mask = batch("text-classification")
+    output = fields(model.apply(params, None, ids, attention_mask=mask, output_pooler=True))
+    assert set(output) == {"logits", "pooler_output"}
+    assert output["pooler_output"].shape == (3, tiny.hidden_size)
+    expected = dense(output["pooler_output"], params, "classifier")
+    np.testing.assert_allclose(output["logits"], expected, atol=CLOSE)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -19,10 +19,10 @@ def test_logits_and_scores(run_folder):
     forward = make_pass(checkpoint, rows.lengths)
     score = score_with(forward)
     logits = score(checkpoint.params, rows)
-    pooled = forward(checkpoint.params, ids).pooled
-    apply = jax.jit(checkpoint.model.apply)
+    pooled = forward.pooled(checkpoint.params, ids)
+    apply = jax.jit(checkpoint.model.apply, static_argnames="output_pooler")
     for i in (0, 1, 4, 5, 119):
-        alone = apply(checkpoint.params, None, ids[i][None])
+        alone = apply(checkpoint.params, None, ids[i][None], output_pooler=True)
         np.testing.assert_allclose(logits[i], alone.logits[0], atol=2e-5)
         np.testing.assert_allclose(pooled[i], alone.pooler_output[0], atol=2e-5)
 
