@@ -48,6 +48,7 @@ class Context(NamedTuple):
     segment_ids: jax.Array  # [B, T]
     max_segments: int | None  # S; None: rows are not packed, and a row is a sequence
     has_pooler: bool
+    output_pooler: bool  # of text-classification
     sentence_pooling: SentencePooling | None
 
     def dense(self, x: jax.Array, size: int, name: str) -> jax.Array:
@@ -112,7 +113,7 @@ def _text_classification(context: Context) -> ModelOutput:
     pooled = context.pooled()
     dropped = dropout(pooled, config.head_dropout)
     logits = context.dense(dropped, config.num_labels, "classifier")
-    return ModelOutput(pooler_output=pooled, logits=logits)
+    return ModelOutput(pooler_output=pooled if context.output_pooler else None, logits=logits)
 
 
 def _token_classification(context: Context) -> ModelOutput:
@@ -213,11 +214,10 @@ def make_model(
             inputs.segment_ids,
             sequences,
             has_pooler,
+            output_pooler,
             sentence_pooling,
         )
         output = head(context)
-        if task == "text-classification" and not output_pooler:
-            output = output._replace(pooler_output=None)
         if task == "multiple-choice":
             output = _by_choice(output, input_ids.shape[1], sequences is not None)
         return output._replace(

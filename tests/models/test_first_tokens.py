@@ -23,6 +23,17 @@ def inputs_of(task: str, name: str) -> dict[str, jax.Array]:
     return inputs
 
 
+@pytest.mark.parametrize("name", INPUTS)
+def test_what_the_head_reads_is_given_if_asked_for(build, name):
+    model, params = build("text-classification")
+    output = model.apply(params, None, IDS, **INPUTS[name], output_pooler=True)
+    head = params["classifier"]
+    expected = output.pooler_output @ head["w"] + head["b"]
+    np.testing.assert_allclose(output.logits, expected, atol=1e-5)
+    assert output.pooler_output.shape[-1] == len(head["w"])
+    assert model.apply(params, None, IDS, **INPUTS[name]).pooler_output is None
+
+
 @pytest.mark.parametrize(
     ("task", "name"),
     [("text-classification", name) for name in INPUTS] + [(task, "packed") for task in TASKS[1:]],

@@ -94,16 +94,6 @@ def words(x, params, decoder):
     return x @ np.asarray(decoder, np.float64).T + np.asarray(params["~"]["decoder_bias"])
 
 
-def test_a_classifier_gives_what_its_head_reads_if_asked(build, tiny):
-    model, params = build("text-classification", tiny)
-    ids, mask = batch("text-classification")
-    output = fields(model.apply(params, None, ids, attention_mask=mask, output_pooler=True))
-    assert set(output) == {"logits", "pooler_output"}
-    assert output["pooler_output"].shape == (3, tiny.hidden_size)
-    expected = dense(output["pooler_output"], params, "classifier")
-    np.testing.assert_allclose(output["logits"], expected, atol=CLOSE)
-
-
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("tied", [True, False])
 def test_each_head_is_what_it_says_of_the_last_hidden_state(build, tiny, task, tied):
