@@ -2,15 +2,19 @@
 
 import sys
 
-from bertjax.process import tune_malloc
+from bertjax.process import collect_seldom, leave_objects, tune_malloc
 
 
 def main() -> int:
     """See `bertjax.cli.main`, which is imported once the process is the one that will run it."""
     tune_malloc()
+    collect_seldom()
     from bertjax.cli import main
 
-    return main()
+    try:
+        return main()
+    finally:
+        leave_objects()
 
 
 if __name__ == "__main__":

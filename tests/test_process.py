@@ -106,6 +106,34 @@ def test_the_command_leaves_the_users_settings_and_those_of_its_children_alone()
     assert run_python(printed, GLIBC_TUNABLES=theirs).strip() == theirs
 
 
+COLLECTIONS = """
+import atexit, gc, sys
+import bertjax.__main__
+
+looks = []
+gc.callbacks.append(lambda phase, info: looks.append(phase))
+atexit.register(lambda: print(len(looks), len(gc.get_objects()), gc.get_freeze_count()))
+if sys.argv.pop(1) == "command":
+    bertjax.__main__.main()
+else:
+    import bertjax.cli
+"""
+
+
+def test_the_command_looks_for_cycles_seldom_and_not_at_its_end():
+    """The library does as Python does."""
+
+    def counts(kind: str) -> list[int]:
+        printed = run_python(COLLECTIONS, kind, "--help", GLIBC_TUNABLES="")
+        return [int(count) for count in printed.splitlines()[-1].split()]
+
+    looks, left, frozen = counts("command")
+    library_looks, library_left, library_frozen = counts("library")
+    assert looks < 0.1 * library_looks
+    assert left < 0.1 * frozen
+    assert library_left > 10_000 and library_frozen == 0
+
+
 HOLES = """
 import sys
 from bertjax.process import return_memory_of_compilation, tune_malloc
