@@ -8,12 +8,11 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bertjax.training.interrupt import interrupt_flag
 from bertjax.training.losses import Batch, used
-from bertjax.training.parallel import Runner
+from bertjax.training.parallel import Runner, copied
 from bertjax.training.prefetch import prefetch
 from bertjax.training.progress import Listener
 from bertjax.training.snapshots import Keeper, Snapshot
@@ -251,7 +250,7 @@ class _Loop:
             problem = _problem(checked, f"when evaluated after epoch {position.epoch}")
             if not problem and _better(metric, scores[metric], position.best):
                 position.best, position.best_epoch = scores[metric], position.epoch
-                self.best_params = jax.tree.map(jnp.copy, params)  # the next step uses them up
+                self.best_params = copied(params)  # the next step uses them up
         position.history.append(record)
         if self.progress:
             self.progress.epoch(record)

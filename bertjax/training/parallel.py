@@ -31,6 +31,11 @@ AXIS = "data"
 SAVE_MEMORY = {"xla_disable_hlo_passes": "cse_barrier_expander,cpu-all-reduce-combiner"}
 
 
+def copied(tree):
+    """The same arrays in memory of their own, where they are; nothing is compiled for it."""
+    return jax.device_put(tree, may_alias=False)
+
+
 @dataclass(frozen=True)
 class Runner:
     """How a step runs on this machine's devices."""
@@ -83,7 +88,7 @@ def jit_runner(step: TrainStep, remat: bool = False) -> Runner:
 
     return Runner(
         1,
-        _copy,
+        copied,
         lambda batch: jax.device_put(dict(batch)),
         compiled,
         compile_ahead,
@@ -132,8 +137,8 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
 
     def place(state: TrainState) -> TrainState:
         if jax.process_count() == 1:
-            return jax.device_put(_copy(state), split(mesh, state))
-        return jax.jit(_copy, out_shardings=split(mesh, state))(_unplaced(state))
+            return jax.device_put(copied(state), split(mesh, state))
+        return jax.jit(lambda tree: tree, out_shardings=split(mesh, state))(_unplaced(state))
 
     def place_batch(batch: Batch) -> Batch:
         rows = by_rows(mesh)
@@ -172,7 +177,3 @@ def _unplaced(tree):
         return np.asarray(x)
 
     return jax.tree.map(unplaced, tree)
-
-
-def _copy(tree):
-    return jax.tree.map(jnp.copy, tree)
