@@ -85,7 +85,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         try:
             _wait_for_signal()
         finally:
-            ray_serve.shutdown()
+            undeploy()
     say("stopped")
 
 
@@ -117,6 +117,12 @@ def deploy(config: ServeConfig, token: str | None) -> None:
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
     except (RuntimeError, RayError) as error:
         raise UserError(_why_not(config, str(error))) from error
+
+
+def undeploy() -> None:
+    """End the application, when it has answered what it has in hand, and then Ray Serve."""
+    ray_serve.delete(APP)  # by itself, `shutdown` ends the proxies while replicas still answer
+    ray_serve.shutdown()
 
 
 def _why_not(config: ServeConfig, told: str) -> str:

@@ -184,6 +184,33 @@ def test_replicas_follow_the_load_and_no_request_fails(deployed, expected, monke
     assert wrong == []
 
 
+def test_what_is_in_hand_at_the_end_is_answered(deployed):
+    """Clients that ask on and on get answers, then a refusal; none is cut off."""
+    from bertjax.cluster.serve import undeploy
+
+    answers: Counter = Counter()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{deployed.port}", timeout=TIMEOUT) as client:
+            status = 200
+            while status == 200:
+                try:
+                    status = client.post("/predict", json={"texts": TEXTS * 20}).status_code
+                except httpx.HTTPError as error:
+                    status = type(error).__name__
+                answers[status] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    until(lambda: answers[200] > 8)
+    undeploy()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert set(answers) == {200, 404}
+    assert answers[404] == len(threads)
+
+
 def test_more_replicas_than_cores_are_refused(runs, ray_here):
     from bertjax.cluster.serve import serve
 
