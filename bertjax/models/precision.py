@@ -27,14 +27,26 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
 def _multiplies_bfloat16(device) -> bool:
     if device.platform == "tpu":
         return True
-    if device.platform == "gpu":  # sm80, Ampere, is the first
-        return float(getattr(device, "compute_capability", 0)) >= 8.0
+    if device.platform == "gpu":
+        return is_ampere(device)
     try:
         with open("/proc/cpuinfo") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def is_ampere(device) -> bool:
+    """Whether a GPU is NVIDIA's, of sm80 or later: the first that multiply bfloat16.
+
+    The compute capability of AMD's is a name, as in gfx942. Some of them multiply bfloat16 too, but
+    none was ever tried here: bfloat16 is what they do if it is asked for, and not by themselves.
+    """
+    try:
+        return float(getattr(device, "compute_capability", 0)) >= 8.0
+    except ValueError:
+        return False
 
 
 def round_weights(params: Any, precision: Precision) -> Any:

@@ -66,6 +66,7 @@ class Device:
         (Device("gpu", "8.0"), True),
         (Device("gpu", "10.0"), True),
         (Device("gpu"), False),
+        (Device("gpu", "gfx942"), False),  # AMD's
     ],
 )
 def test_which_accelerators_multiply_bfloat16(device, native):
