@@ -130,6 +130,17 @@ def test_the_state_that_was_given_stays(kind, run, bag, bag_runner, sgd, two_epo
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_step_uses_up_the_state_that_was_placed(kind, bag, bag_runner, sgd, two_epochs):
+    """So that two states never need memory at once."""
+    runner = bag_runner(kind)
+    state = runner.place(bag.state(sgd))
+    after, _ = runner.step(state, runner.place_batch(two_epochs[0]))
+    read = state.params, state.opt_state.inner  # all but the gradients of the step before
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(read))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_collected_state_can_be_placed_again(
     kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
 ):
