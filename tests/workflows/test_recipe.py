@@ -1,6 +1,7 @@
 """What a fine-tuning does between its data and its loop."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,43 @@ def test_the_written_model_keeps_the_dropout_of_its_checkpoint(config):
     assert model["hidden_dropout_prob"] == model["attention_probs_dropout_prob"] == 0.1
     run = json.loads((result.folder / "bertjax.json").read_text())
     assert run["settings"]["dropout"] == 0.3
+
+
+class Boundaries:
+    """Notes when a training begins, and when its first step has run, between what else happens."""
+
+    def __init__(self, happened: list[str]):
+        self.happened = happened
+
+    def start(self, done: int, total: int) -> None:
+        self.happened.append("begun")
+
+    def step(self, tokens: int, seen) -> None:
+        self.happened.append("stepped")
+
+    def epoch(self, record: dict[str, float]) -> None: ...
+
+
+@pytest.fixture
+def happened() -> Iterator[list[str]]:
+    """What JAX traces, lowers and compiles, in order."""
+    found: list[str] = []
+
+    def listen(event: str, duration_secs: float, fun_name: str = "", **_) -> None:
+        if event.startswith("/jax/core/compile/"):
+            found.append(f"{event} {fun_name}")
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_the_first_step_finds_its_program_compiled(config, happened):
+    config = replace(config, head="random", test_size=0.0)
+    finetune(config, verbose=False, listener=Boundaries(happened))
+    begun, stepped = happened.index("begun"), happened.index("stepped")
+    assert "/jax/core/compile/backend_compile_duration jit(step)" in happened[:begun]
+    assert happened[begun + 1 : stepped] == []
 
 
 def test_balanced_weights_have_mean_1_over_the_rows():
