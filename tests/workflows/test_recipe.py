@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from bertjax.data.packing import plan_packing
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
-from bertjax.workflows.recipe import balanced_weights, load_start, narrow
+from bertjax.workflows.recipe import balanced_weights, describe_plan, load_start, narrow
 
 IDS = np.array([[0, 1, 2, 3]], np.int32)
 
@@ -90,6 +91,23 @@ def test_the_first_step_finds_its_program_compiled(config, happened):
     begun, stepped = happened.index("begun"), happened.index("stepped")
     assert "/jax/core/compile/backend_compile_duration jit(step)" in happened[:begun]
     assert happened[begun + 1 : stepped] == []
+
+
+def test_a_training_tells_its_plan_before_it_begins(config, capsys):
+    """All texts have 8 tokens, so 15 of them take four rows of the 32 tokens that are the least."""
+    finetune(replace(config, head="random", test_size=0.0))
+    plan = (
+        "60 texts in 4 steps of 4 x 32 tokens (94% filled, at most 16 texts a step and 4 a row), "
+        "1 epoch, float32"
+    )
+    said = capsys.readouterr().err
+    assert plan in said[: said.index("training: ")].splitlines()
+
+
+def test_a_plan_is_told_with_its_epochs_and_its_precision(config):
+    plan = plan_packing([8] * 60, batch_size=16, seed=0, epochs=3, hidden_size=64)
+    told = describe_plan(plan, replace(config, epochs=3, precision="bfloat16"))
+    assert told == f"{plan}, 3 epochs, bfloat16"
 
 
 def test_balanced_weights_have_mean_1_over_the_rows():
