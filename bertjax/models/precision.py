@@ -1,8 +1,10 @@
 """Products of two arrays, in float32 or with bfloat16 operands: the one place that decides it.
 
 `float32` is float32 throughout, also on devices that would shorten it (TF32, TPU).
-`bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too;
-everything between products stays float32.
+`bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too.
+Between products all is float32, though not always as exact: a bias takes the sum of the gradient
+that its product was given, shortened; cuDNN's attention gives its result shortened; and weights
+may be kept so, by `round_weights`.
 """
 
 from functools import partial
@@ -69,7 +71,7 @@ def round_weights(params: Any, precision: Precision) -> Any:
 
 
 def dense_product(x: jax.Array, w: jax.Array, b: jax.Array, precision: str) -> jax.Array:
-    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], all float32."""
+    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], float32; w may be rounded."""
     if precision == "bfloat16":
         return _add_bias(_dense_short(False, x, w), b)
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST) + b
