@@ -66,14 +66,14 @@ def _extended(
 
 def _group(lengths: np.ndarray, texts: np.ndarray, row_length: int) -> Group:
     rows, most = max(SLOTS // row_length, 1), max(row_length // _SHORTEST, 1)
-    packed = len(pack_rows(lengths[texts], row_length, most))
+    counts = [len(row) for row in pack_rows(lengths[texts], row_length, most)]
     plan = Plan(
         row_length=row_length,
         rows=rows,
         max_segments=most,
-        batch_size=len(texts),
+        batch_size=max(sum(counts[i : i + rows]) for i in range(0, len(counts), rows)),
         texts=len(texts),
         tokens=int(lengths[texts].sum()),
-        steps=-(-packed // rows),
+        steps=-(-len(counts) // rows),
     )
     return Group(texts, plan)

@@ -40,7 +40,8 @@ class Plan:
     def __str__(self) -> str:
         return (
             f"{self.texts} texts in {self.steps} steps of {self.rows} x {self.row_length} tokens "
-            f"({self.fill:.0%} filled, at most {self.max_segments} texts a row)"
+            f"({self.fill:.0%} filled, at most {self.batch_size} texts a step "
+            f"and {self.max_segments} a row)"
         )
 
 

@@ -1,14 +1,16 @@
 """Attention as one kernel that keeps no scores, where the default device has one.
 
-On a GPU that is NVIDIA's cuDNN, through `jax.nn`, or ours where probabilities are dropped, which
-that one cannot do; on a TPU it is ours. They take bfloat16 and give no probabilities: where more is
-asked for, and on other devices, `bertjax.models.attention.attend` computes the same.
+On a GPU of NVIDIA's that is cuDNN's, through `jax.nn`, or ours where probabilities are dropped,
+which that one cannot do; on a TPU it is ours. They take bfloat16 and give no probabilities: where
+more is asked for, and on other devices, `bertjax.models.attention.attend` computes the same.
 """
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+
+from bertjax.models.precision import is_ampere
 
 Kernel = Literal["cudnn", "xla", "flash"]  # `xla`: as cuDNN's, on any device, for tests
 
@@ -25,6 +27,10 @@ def choose_kernel(head_size: int, precision: str, drops: bool) -> Kernel | None:
     backend = jax.default_backend()
     if backend not in ("gpu", "tpu") or precision != "bfloat16":
         return None
+    if backend == "gpu" and not is_ampere(jax.devices()[0]):
+        return (
+            None  # neither kernel takes bfloat16 on an older one, nor was tried on another maker's
+        )
     if backend == "gpu" and not drops:
         return "cudnn" if head_size % 8 == 0 and head_size <= _WIDEST_CUDNN else None
     return "flash" if head_size in _FLASH_SIZES else None

@@ -1,8 +1,10 @@
 """Products of two arrays, in float32 or with bfloat16 operands: the one place that decides it.
 
 `float32` is float32 throughout, also on devices that would shorten it (TF32, TPU).
-`bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too;
-everything between products stays float32.
+`bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too.
+Between products all is float32, though not always as exact: a bias takes the sum of the gradient
+that its product was given, shortened; cuDNN's attention gives its result shortened; and weights
+may be kept so, by `round_weights`.
 """
 
 from functools import partial
@@ -27,14 +29,26 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
 def _multiplies_bfloat16(device) -> bool:
     if device.platform == "tpu":
         return True
-    if device.platform == "gpu":  # sm80, Ampere, is the first
-        return float(getattr(device, "compute_capability", 0)) >= 8.0
+    if device.platform == "gpu":
+        return is_ampere(device)
     try:
         with open("/proc/cpuinfo") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def is_ampere(device) -> bool:
+    """Whether a GPU is NVIDIA's, of sm80 or later: the first that multiply bfloat16.
+
+    The compute capability of AMD's is a name, as in gfx942. Some of them multiply bfloat16 too, but
+    none was ever tried here: bfloat16 is what they do if it is asked for, and not by themselves.
+    """
+    try:
+        return float(getattr(device, "compute_capability", 0)) >= 8.0
+    except ValueError:
+        return False
 
 
 def round_weights(params: Any, precision: Precision) -> Any:
@@ -57,7 +71,7 @@ def round_weights(params: Any, precision: Precision) -> Any:
 
 
 def dense_product(x: jax.Array, w: jax.Array, b: jax.Array, precision: str) -> jax.Array:
-    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], all float32."""
+    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], float32; w may be rounded."""
     if precision == "bfloat16":
         return _add_bias(_dense_short(False, x, w), b)
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST) + b

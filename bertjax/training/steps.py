@@ -46,7 +46,8 @@ def make_train_step(
 
     Args:
         accumulation: into how many parts the rows of a batch are cut, one after another, to save
-            memory; the gradient is that of the whole batch.
+            memory; the gradient is that of the whole batch. Each part has a key of its own: with
+            dropout its masks are others, and the gradient is the same in expectation alone.
         axis_name: of the mapped axis over which the batch is split, under pmap; None under jit,
             also with a mesh, where the batch is whole.
 

@@ -102,7 +102,8 @@ class FinetuneConfig:
     batch_size: int = 32
     """Texts a step."""
     accumulation: int = 1
-    """Parts into which a step is cut to save memory; changes no result."""
+    """Parts into which a step is cut to save memory. The gradient stays that of the whole step, but
+    with dropout each part draws masks of its own: then it is the same on average alone."""
     rematerialise: bool = False
     """Recompute activations in the backward pass: less memory, a fifth to two fifths more time."""
     max_length: int | None = None

@@ -18,6 +18,7 @@ def test_every_text_comes_once_and_fits_its_rows(lengths):
         ids = [np.full(lengths[text], text, np.int32) for text in group.texts]
         batches = list(packed_in_order(ids, None, group.plan))
         assert len(batches) == group.plan.steps
+        assert group.plan.batch_size == max((b["rows_of"] >= 0).sum() for b in batches)
         for batch in batches:
             assert batch["input_ids"].shape == (group.plan.rows, group.plan.row_length)
             seen += group.texts[batch["rows_of"][batch["rows_of"] >= 0]].tolist()

@@ -94,7 +94,9 @@ def test_a_plan_counts_and_fills():
     plan = plan_packing([16] * 16, batch_size=8, seed=0, epochs=1, hidden_size=1)
     assert (plan.row_length, plan.rows, plan.max_segments) == (32, 4, 2)
     assert (plan.texts, plan.tokens, plan.steps, plan.fill) == (16, 256, 2, 1.0)
-    assert str(plan) == "16 texts in 2 steps of 4 x 32 tokens (100% filled, at most 2 texts a row)"
+    assert str(plan) == (
+        "16 texts in 2 steps of 4 x 32 tokens (100% filled, at most 8 texts a step and 2 a row)"
+    )
 
 
 def test_the_row_length_weighs_padding_against_attention():

@@ -22,6 +22,10 @@ def split_key(seed: int, number: int = 0):
     return jax.random.split(jax.random.key(seed), number + 1)[number]
 
 
+def split_folded(key: jax.Array, number: int) -> jax.Array:
+    return jax.random.split(jax.random.fold_in(key, number))[0]
+
+
 def signs(key, shape=(N,)) -> np.ndarray:
     """Draws as -1 and 1: their products have mean 0 and variance 1 if they are independent."""
     return np.where(np.asarray(random_bits(key, shape)) < 2**31, -1.0, 1.0)
@@ -119,9 +123,10 @@ def test_no_two_rows_or_columns_are_alike():
     [
         [split_key(0, layer) for layer in range(8)],  # of the layers of a step
         [split_key(seed) for seed in range(8)],  # of runs
-        [jax.random.split(jax.random.fold_in(jax.random.key(0), step))[0] for step in range(8)],
+        [split_folded(jax.random.key(0), step) for step in range(8)],
+        [split_folded(jax.random.fold_in(jax.random.key(0), 5), device) for device in range(8)],
     ],
-    ids=["layers", "seeds", "steps"],
+    ids=["layers", "seeds", "steps", "devices"],
 )
 def test_keys_are_independent(keys):
     draws = [signs(key) for key in keys]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import haiku as hk
 import jax
@@ -71,6 +72,13 @@ def test_nothing_leaks_between_packed_sequences():
     assert not np.array_equal(before[0, 5:9], after[0, 5:9])
 
 
+def on_device(monkeypatch, backend: str, compute_capability: str) -> None:
+    """As if the default device were such a one."""
+    device = SimpleNamespace(platform=backend, compute_capability=compute_capability)
+    monkeypatch.setattr(fused_attention.jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(fused_attention.jax, "devices", lambda: [device])
+
+
 @pytest.mark.parametrize(
     ("backend", "head_size", "precision", "drops", "expected"),
     [
@@ -91,8 +99,18 @@ def test_nothing_leaks_between_packed_sequences():
     ],
 )
 def test_which_kernel_a_device_has(backend, head_size, precision, drops, expected, monkeypatch):
-    monkeypatch.setattr(fused_attention.jax, "default_backend", lambda: backend)
+    on_device(monkeypatch, backend, "9.0")
     assert choose_kernel(head_size, precision, drops) == expected
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize(
+    ("capability", "has_kernels"),
+    [("7.5", False), ("8.0", True), ("12.0", True), ("gfx942", False), ("gfx90a", False)],
+)
+def test_a_gpu_has_kernels_if_it_is_an_ampere_or_later(capability, has_kernels, drops, monkeypatch):
+    on_device(monkeypatch, "gpu", capability)
+    assert (choose_kernel(64, "bfloat16", drops) is not None) == has_kernels
 
 
 @pytest.fixture

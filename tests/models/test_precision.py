@@ -66,6 +66,7 @@ class Device:
         (Device("gpu", "8.0"), True),
         (Device("gpu", "10.0"), True),
         (Device("gpu"), False),
+        (Device("gpu", "gfx942"), False),  # AMD's
     ],
 )
 def test_which_accelerators_multiply_bfloat16(device, native):
@@ -262,6 +263,15 @@ def test_an_accelerator_gets_the_weight_gradient_as_one_product(platform):
     assert "contracting_dims = [0] x [0]" in text
     assert "stablehlo.transpose" not in text
     assert "stablehlo.pad" not in text
+
+
+@pytest.mark.parametrize(("n", "d", "f"), [(1, 1, 1), (3, 5, 2), (45, 24, 7), (64, 32, 48)])
+def test_the_weight_gradients_of_all_devices_are_one(n, d, f):
+    """CPUs take one of them, accelerators the other; operands in bfloat16."""
+    x, g = normal(0, n, d).astype(jnp.bfloat16), normal(1, n, f).astype(jnp.bfloat16)
+    expected = np.asarray(x, np.float64).T @ np.asarray(g, np.float64)
+    for variant in (precision._left_transposed_dot, precision._turned_dot):
+        assert_float32_near([jax.jit(variant)(x, g)], [expected])
 
 
 def test_weights_that_are_rounded_before_give_the_same_bits():

@@ -7,6 +7,8 @@ from numpy.testing import assert_allclose
 
 from bertjax.training.configs import OptimizerConfig
 from bertjax.training.optimizer import (
+    _squares,
+    _squares_in_slices,
     decay_mask,
     global_norm,
     learning_rate_schedule,
@@ -108,6 +110,16 @@ def test_the_norm_is_that_of_all_entries():
     tree = normal_tree(0)
     entries = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
     assert_allclose(jax.jit(global_norm)(tree), np.linalg.norm(entries), rtol=1e-6)
+
+
+@pytest.mark.parametrize("squares", [_squares, _squares_in_slices])
+def test_the_squares_of_every_device_are_those_of_all_entries(squares):
+    """`global_norm` takes one of them on CPUs and the other elsewhere."""
+    arrays = jax.tree.leaves(normal_tree(0))
+    expected = sum(np.square(np.asarray(x, np.float64)).sum() for x in arrays)
+    found = jax.jit(squares)(*arrays)
+    assert (found.dtype, found.shape) == (jnp.float32, ())
+    assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("clip_norm", [0.5, 100.0])

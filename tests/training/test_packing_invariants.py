@@ -3,6 +3,8 @@
 Gradients of packed rows and of a row a text are compared in test_steps.py.
 """
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -21,21 +23,24 @@ seeds = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(scope="module")
 def logits_of(make_bert):
-    """Texts -> their logits [n, C], packed in one row, by one compiled function for all."""
-    bert = make_bert()
-    forward = jax.jit(
-        lambda ids, segments: (
-            bert.apply(bert.params, None, ids, segment_ids=segments, max_segments=S).logits
-        )
-    )
+    """Texts -> their logits [n, C], packed in one row, by one compiled function a precision."""
 
-    def logits(texts: list[np.ndarray], start: int = 0) -> np.ndarray:
+    @cache
+    def forward_in(precision: str):
+        bert = make_bert(precision=precision)
+        return jax.jit(
+            lambda ids, segments: (
+                bert.apply(bert.params, None, ids, segment_ids=segments, max_segments=S).logits
+            )
+        )
+
+    def logits(texts: list[np.ndarray], start: int = 0, precision="float32") -> np.ndarray:
         ids, segments = np.zeros((2, 1, T), np.int32)
         for number, text in enumerate(texts, 1):
             ids[0, start : start + len(text)] = text
             segments[0, start : start + len(text)] = number
             start += len(text)
-        return np.asarray(forward(ids, segments))[0, : len(texts)]
+        return np.asarray(forward_in(precision)(ids, segments))[0, : len(texts)]
 
     return logits
 
@@ -45,16 +50,17 @@ def texts_of(lengths: list[int], seed: int) -> list[np.ndarray]:
     return [rng.integers(1, V, length).astype(np.int32) for length in lengths]
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @settings(deadline=None, max_examples=60)  # the first example compiles
 @given(rows, seeds, st.data())
 def test_changing_one_text_leaves_the_others_as_they_were_bit_by_bit(
-    logits_of, lengths, seed, data
+    logits_of, precision, lengths, seed, data
 ):
     texts = texts_of(lengths, seed)
     changed = data.draw(st.integers(0, len(texts) - 1), "which")
     others = [*texts]
     others[changed] = (texts[changed] + data.draw(st.integers(1, V - 2), "by")) % V
-    before, after = logits_of(texts), logits_of(others)
+    before, after = (logits_of(t, precision=precision) for t in (texts, others))
     same = [a.tobytes() == b.tobytes() for a, b in zip(before, after, strict=True)]
     assert same == [number != changed for number in range(len(texts))]
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from functools import cache
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from jax.sharding import Mesh
 
 from bertjax.models.configs import BertConfig
+from bertjax.models.dropout import dropout
 from bertjax.models.flash_attention import flash_attend
 from bertjax.models.heads import make_model
 from bertjax.training.losses import Sums, classification_loss
@@ -130,6 +132,17 @@ def test_the_state_that_was_given_stays(kind, run, bag, bag_runner, sgd, two_epo
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_step_uses_up_the_state_that_was_placed(kind, bag, bag_runner, sgd, two_epochs):
+    """So that two states never need memory at once."""
+    runner = bag_runner(kind)
+    state = runner.place(bag.state(sgd))
+    after, _ = runner.step(state, runner.place_batch(two_epochs[0]))
+    read = state.params, state.opt_state.inner  # all but the gradients of the step before
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(read))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_collected_state_can_be_placed_again(
     kind, bag, bag_runner, sgd, two_epochs, assert_same_bits
 ):
@@ -218,6 +231,27 @@ def test_each_device_of_pmap_draws_its_own():
     key = jax.random.fold_in(jax.random.key(5), 0)
     draws = [float(jax.random.uniform(jax.random.fold_in(key, device))) for device in range(8)]
     assert -float(runner.collect(state.params)) == pytest.approx(sum(draws) / 8, rel=1e-6)
+
+
+def test_each_device_of_pmap_drops_its_own_at_the_same_rate():
+    """A device's row of the gradient is what it multiplied by: 0, or 2 with a rate of a half."""
+    size, sigmas = 1 << 16, 5.0
+    model = hk.transform(lambda x: dropout(x, 0.5))
+
+    def kept(params, key, batch):
+        factors = model.apply({}, key, jnp.ones(size))
+        return Sums((params * batch["own"].T * factors).sum(), jnp.float32(1))
+
+    optimizer = optax.sgd(1.0)
+    runner = make_runner("pmap", kept, optimizer)
+    state = runner.place(init_state(jnp.zeros((8, size)), optimizer, seed=5))
+    state, _ = runner.step(state, runner.place_batch({"own": np.eye(8, dtype=np.float32)}))
+    factors = -8 * np.asarray(runner.collect(state.params))  # the mean is over devices
+    assert set(np.unique(factors)) == {0.0, 2.0}
+    signs = factors - 1
+    assert np.abs(signs.mean(axis=1)).max() * np.sqrt(size) < sigmas
+    products = signs @ signs.T / np.sqrt(size)  # of two devices: mean 0, deviation 1
+    assert np.abs(products[~np.eye(8, dtype=bool)]).max() < sigmas
 
 
 def test_a_mesh_may_have_fewer_devices(run, bag, bag_runner, sgd, texts, largest_difference):

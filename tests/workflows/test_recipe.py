@@ -1,6 +1,7 @@
 """What a fine-tuning does between its data and its loop."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from bertjax.data.packing import plan_packing
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
-from bertjax.workflows.recipe import balanced_weights, load_start, narrow
+from bertjax.workflows.recipe import balanced_weights, describe_plan, load_start, narrow
 
 IDS = np.array([[0, 1, 2, 3]], np.int32)
 
@@ -52,6 +54,60 @@ def test_the_written_model_keeps_the_dropout_of_its_checkpoint(config):
     assert model["hidden_dropout_prob"] == model["attention_probs_dropout_prob"] == 0.1
     run = json.loads((result.folder / "bertjax.json").read_text())
     assert run["settings"]["dropout"] == 0.3
+
+
+class Boundaries:
+    """Notes when a training begins, and when its first step has run, between what else happens."""
+
+    def __init__(self, happened: list[str]):
+        self.happened = happened
+
+    def start(self, done: int, total: int) -> None:
+        self.happened.append("begun")
+
+    def step(self, tokens: int, seen) -> None:
+        self.happened.append("stepped")
+
+    def epoch(self, record: dict[str, float]) -> None: ...
+
+
+@pytest.fixture
+def happened() -> Iterator[list[str]]:
+    """What JAX traces, lowers and compiles, in order."""
+    found: list[str] = []
+
+    def listen(event: str, duration_secs: float, fun_name: str = "", **_) -> None:
+        if event.startswith("/jax/core/compile/"):
+            found.append(f"{event} {fun_name}")
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_the_first_step_finds_its_program_compiled(config, happened):
+    config = replace(config, head="random", test_size=0.0)
+    finetune(config, verbose=False, listener=Boundaries(happened))
+    begun, stepped = happened.index("begun"), happened.index("stepped")
+    assert "/jax/core/compile/backend_compile_duration jit(step)" in happened[:begun]
+    assert happened[begun + 1 : stepped] == []
+
+
+def test_a_training_tells_its_plan_before_it_begins(config, capsys):
+    """All texts have 8 tokens, so 15 of them take four rows of the 32 tokens that are the least."""
+    finetune(replace(config, head="random", test_size=0.0))
+    plan = (
+        "60 texts in 4 steps of 4 x 32 tokens (94% filled, at most 16 texts a step and 4 a row), "
+        "1 epoch, float32"
+    )
+    said = capsys.readouterr().err
+    assert plan in said[: said.index("training: ")].splitlines()
+
+
+def test_a_plan_is_told_with_its_epochs_and_its_precision(config):
+    plan = plan_packing([8] * 60, batch_size=16, seed=0, epochs=3, hidden_size=64)
+    told = describe_plan(plan, replace(config, epochs=3, precision="bfloat16"))
+    assert told == f"{plan}, 3 epochs, bfloat16"
 
 
 def test_balanced_weights_have_mean_1_over_the_rows():
