@@ -30,7 +30,7 @@ from benchmarks.inference_sides import (
 from benchmarks.inference_table import counted, print_one_text, print_texts
 from benchmarks.machine import cpu_model, use_cores
 from benchmarks.mixed_texts import mixed_texts
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.shapes import Shape
 from benchmarks.speed import OURS, Record, measure, print_speeds
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
@@ -89,14 +89,14 @@ class Task:
         taking = sides(part, self.engines, self.precisions)
         facts = {"part": part, "threads": config.threads, **facts}
         settings = {"threads": config.threads, **settings}
-        return measure("inference", taking, facts, settings, config.rounds, {}, config.quick)
+        return measure("inference", taking, facts, settings, config.rounds, PROCESSOR, config.quick)
 
     def model(self, name: str, program: str, settings: Record) -> str:
         """The folder of a classifier that `program` writes, and its forms for the peers."""
         folder = str(self.folder / name)
-        run_child(program, {**settings, "folder": folder})
+        run_child(program, {**settings, "folder": folder}, PROCESSOR)
         names = [engine.name for engine in self.engines]
-        run_child("export_peers", {"folder": folder, "engines": names})
+        run_child("export_peers", {"folder": folder, "engines": names}, PROCESSOR)
         return folder
 
     def classifier(self) -> str:
@@ -158,7 +158,7 @@ def _precisions(config: InferenceConfig) -> tuple[Precision, ...]:
     """Those that are asked for, or those that the hardware multiplies."""
     if config.precisions:
         return config.precisions
-    if run_child("auto_precision", {}).result["precision"] == "bfloat16":
+    if run_child("auto_precision", {}, PROCESSOR).result["precision"] == "bfloat16":
         return PRECISIONS
     print("no bfloat16: this processor does not multiply it (`--precisions bfloat16` asks anyway)")
     return tuple(precision for precision in PRECISIONS if precision != "bfloat16")
@@ -188,7 +188,7 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
         "threads": config.threads,
     }
     Path(settings["texts"]).write_text(json.dumps(texts), encoding="utf-8")
-    reference = run_child("reference_classes", settings).result
+    reference = run_child("reference_classes", settings, PROCESSOR).result
     settings |= {"batch_sizes": config.batch_sizes, "repeats": config.passes}
     facts = {
         "texts": len(texts),

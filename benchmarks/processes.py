@@ -15,6 +15,8 @@ from benchmarks.machine import busy_seconds
 from bertjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+PROCESSOR = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+"""Variables of a child that computes on the processor, whatever else the machine has."""
 
 _LOG_LINES = 15  # of a child that failed, which its error shows
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children.result import Clock, read_settings, write_result
+from benchmarks.children.result import Clock, jax_device, read_settings, write_result
 from bertjax import cli
 from bertjax.process import tune_malloc
 from bertjax.training.progress import Progress
@@ -85,6 +85,7 @@ def main() -> None:
             **compilations.figures(),
             "input_wait_share": training["input_wait_share"],
             "epochs": training["epochs"],
+            "device": jax_device(),
             **{name: data[name] for name in ("train_rows", "test_rows", "train_tokens")},
             "settings": {k: v for k, v in written["settings"].items() if k not in PLACES},
         }

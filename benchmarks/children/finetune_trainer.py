@@ -90,6 +90,7 @@ def main() -> None:
             "train_s": train_s,
             **clock.clock.figures(),
             "epochs": settings["epochs"],
+            "device": trainer.args.device.type,
             "train_rows": len(train),
             "test_rows": len(test),
             "train_tokens": sum(len(row["input_ids"]) for row in train),

@@ -17,6 +17,13 @@ def write_result(result: dict[str, Any]) -> None:
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
 
 
+def jax_device() -> str:
+    """What JAX calls the device that it computes on: `cpu`, `NVIDIA H100 80GB HBM3`, ..."""
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
 class Clock:
     """When a training began, had its first step behind it, and ended each epoch."""
 

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import inference, processes
 from benchmarks.inference import InferenceConfig
+from benchmarks.processes import PROCESSOR
 
 
 @pytest.fixture
@@ -77,13 +78,15 @@ def test_every_part_gives_a_table_and_a_panel(
     """The children are replaced by what they report; the rest runs as it is."""
     made, panels = [], []
 
-    def run_child(program: str, settings: dict[str, Any]) -> processes.Child:
+    def run_child(program: str, settings: dict[str, Any], environment) -> processes.Child:
+        assert environment == PROCESSOR
         made.append(program)
         Path(settings.get("folder", "/")).mkdir(exist_ok=True)
         return processes.Child({"precision": "bfloat16", "class_counts": [1, 2]}, 1.0, 1)
 
     def measure(benchmark, sides, facts, settings, rounds, environment, quick):
         assert (benchmark, rounds, quick) == ("inference", 1, True)
+        assert environment == PROCESSOR
         times = {f"{what}_{p}_s": 0.1 for what in ("tokens", "text") for p in ("p50", "p99")}
         result = {"call_s": [0.1], "first_s": 1.0, "matmul_flops": 1e12, "peak_bytes": 1e8}
         result |= {"batch_size": 16, "agreement": 1.0, "flops": 1e9, "tokens": 32, **times}

@@ -37,6 +37,7 @@ def test_a_child_gets_the_table_and_the_precision_of_this_machine(children, tmp_
     module, settings, _ = children[-1]
     assert module == "finetune_trainer"
     assert (settings["data"], settings["text"]) == ("sample", ["title", "description"])
+    assert all(environment["JAX_PLATFORMS"] == "cpu" for *_, environment in children)
     assert (settings["precision"], settings["seed"], settings["threads"]) == ("float32", 3, 2)
     assert task.name == "quality"
 
