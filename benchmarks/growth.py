@@ -23,13 +23,11 @@ from benchmarks.machine import cpu_model, describe_machine, use_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import run_child
 from benchmarks.records import append_record, print_table
-from benchmarks.shapes import SIZES
+from benchmarks.shapes import LONGEST, SIZES
 from benchmarks.speed import Record, median_of, tell_disturbed
 from benchmarks.training import PLAIN
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.errors import UserError
-
-LONGEST = 512  # positions of the models that are measured
 
 
 @dataclass(frozen=True)

@@ -117,15 +117,15 @@ def run(config: InferenceConfig) -> None:
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     precisions = _precisions(config)
     use_cores(config.threads)
-    panels: list[Panel] = []
+    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
     with tempfile.TemporaryDirectory(prefix="bertjax-inference-") as folder:
         task = Task(config, engines, precisions, Path(folder))
         for part in config.parts:
-            panels += PARTS[part](task, texts)
-    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
-    name = "inference-quick" if config.quick else "inference"
-    path = draw(name, "BERT inference: shorter is faster", panels, note)
-    print(note, *([f"chart: {path}"] if path else []), sep="\n")
+            panels = PARTS[part](task, texts)
+            name = f"inference-{part}-quick" if config.quick else f"inference-{part}"
+            if path := panels and draw(name, "BERT inference: shorter is faster", panels, note):
+                print(f"chart: {path}")
+    print(note)
 
 
 def _checked(config: InferenceConfig) -> InferenceConfig:
@@ -135,6 +135,8 @@ def _checked(config: InferenceConfig) -> InferenceConfig:
         raise UserError(f"there is nothing to measure: name some of {', '.join(ALL)} after --parts")
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise UserError(f"--batch-sizes must be 1 or more each, found {config.batch_sizes}")
+    if not config.shapes and "forward" in config.parts:
+        raise UserError("there is nothing to measure: name shapes after --shapes")
     for shape in config.shapes:
         Shape.parse(shape)
     config = replace(config, checkpoint=str(resolve(config.checkpoint).resolve()))
@@ -198,7 +200,7 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
     records = task.measure("texts", facts, settings)
     title = f"{len(texts):,} texts, from text to probabilities"
     print_texts(title, records)
-    return [panel(title, counted(records))]
+    return [panel(title, shown)] if (shown := counted(records)) else []
 
 
 def _one_text(task: Task, texts: Sequence[str]) -> list[Panel]:

@@ -11,6 +11,7 @@ Every training is a line of `results/quality.jsonl`. `--reuse-grid` takes the gr
 the same data, settings, versions and processor from there, so an interrupted benchmark goes on.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -94,6 +95,12 @@ def _check(config: QualityConfig) -> None:
     check_counts(config, "seeds", "grid_seeds", "batch_size", "threads")
     if not config.grid_learning_rates or not config.grid_epochs:
         raise UserError("the Trainer's grid is empty: name a learning rate and a number of epochs")
+    if not all(0 < rate < math.inf for rate in config.grid_learning_rates):
+        raise UserError(
+            f"--grid-learning-rates must be above 0 each, found {config.grid_learning_rates}"
+        )
+    if min(config.grid_epochs) < 1:
+        raise UserError(f"--grid-epochs must be 1 or more each, found {config.grid_epochs}")
 
 
 def _run_grid(
