@@ -57,6 +57,13 @@ class Task:
         append_record(self.name, record)
         return record
 
+    def peak(self, engine: str) -> Record:
+        """What the share of the peak follows from, measured now: of `OURS` or `torch`.
+
+        Multiplications and additions: of a token of the table in a training step, and a second.
+        """
+        return run_child("table_peak", {**self.settings, "engine": engine}, PROCESSOR).result
+
 
 def prepare(
     benchmark: str,

@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,6 @@ class ClockedProgress(Progress):
     def start(self, done: int, total: int) -> None:
         CLOCK.start()
         super().start(done, total)
-
-    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
-        CLOCK.step()
-        super().step(tokens, seen)
 
     def epoch(self, record: dict[str, float]) -> None:
         CLOCK.epoch()

@@ -37,9 +37,6 @@ class ClockCallback(TrainerCallback):
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.clock.start()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.clock.step()
-
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
         self.clock.epoch()
 
