@@ -47,9 +47,9 @@ class QualityConfig:
     """Trainings of each side: seeds 0, 1, ... of split, head, order and dropout."""
     grid_seeds: int = 2
     """Seeds by whose mean the Trainer's settings are chosen."""
-    grid_learning_rates: tuple[float, ...] = (5e-5, 1e-4, 2e-4)
+    grid_learning_rates: tuple[float, ...] = (5e-5, 1e-4, 2e-4, 3e-4, 4e-4)
     """The Trainer's grid."""
-    grid_epochs: tuple[int, ...] = (4, 6)
+    grid_epochs: tuple[int, ...] = (2, 3, 4, 6)
     """The Trainer's grid."""
     batch_size: int = 32
     """The Trainer's texts a step; bertjax's default is 32 too."""
