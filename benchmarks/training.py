@@ -8,7 +8,7 @@ half` texts have any length, half a row on average: bertjax packs them into half
 is also measured with a text a row, as torch is. Each side is a process of its own, and the sides
 take turns.
 
-On a GPU: --shapes base-64x512 --precisions bfloat16 --together 10 --peers torch.compile
+On a GPU: --shapes base-64x512 --precisions bfloat16 --together 8 --peers torch.compile
 """
 
 import sys
