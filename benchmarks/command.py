@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from benchmarks.processes import ChildError
 from bertjax.cli import STYLE
 from bertjax.errors import UserError
 
@@ -15,12 +16,13 @@ Config = TypeVar("Config")
 def run_command(
     name: str, kind: type[Config], run: Callable[[Config], None], arguments: Sequence[str] | None
 ) -> int:
-    """Run `benchmarks.NAME`. Exit status: 0 done; 2 a mistake, told in one line."""
+    """Run `benchmarks.NAME`. Exit status: 0 done; 2 a mistake or a failed child, in one line."""
     config = tyro.cli(kind, prog=f"python -m benchmarks.{name}", args=arguments, config=STYLE)
     try:
         run(config)
-    except UserError as error:
-        print(f"benchmarks.{name}: {error}", file=sys.stderr)
+    except (UserError, ChildError) as error:
+        line = error.line if isinstance(error, ChildError) else error
+        print(f"benchmarks.{name}: {line}", file=sys.stderr)
         return 2
     return 0
 

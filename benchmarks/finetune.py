@@ -23,7 +23,7 @@ from benchmarks.command import check_counts, run_command
 from benchmarks.finetune_table import FIRST, GROUPED, PADDED, SECOND, by_who, print_sides
 from benchmarks.machine import use_cores
 from benchmarks.processes import require
-from benchmarks.speed import median_of, tell_disturbed
+from benchmarks.speed import OURS, median_of, tell_disturbed
 from benchmarks.trainings import Record, Task, check_same_data, prepare
 from bertjax.errors import UserError
 
@@ -86,32 +86,33 @@ def _check(config: FinetuneConfig) -> None:
 
 
 def _run_seeds(task: Task, config: FinetuneConfig, seeds: range) -> list[Record]:
-    """All sides on every seed; each seed begins with another of them."""
-    sides = [
-        lambda seed: _ours(task, seed),
-        lambda seed: [_theirs(task, config, PADDED, seed)],
-        lambda seed: [_theirs(task, config, GROUPED, seed)],
-    ]
+    """All sides on every seed, after the peak of each library; another side begins each seed."""
     records = []
     for seed in tqdm(seeds, desc="finetune", unit="seed"):
+        ours, theirs = task.peak(OURS), task.peak("torch")
+        sides = [
+            lambda s=seed, peak=ours: _ours(task, s, peak),
+            lambda s=seed, peak=theirs: [_theirs(task, config, PADDED, s, peak)],
+            lambda s=seed, peak=theirs: [_theirs(task, config, GROUPED, s, peak)],
+        ]
         first = seed % len(sides)
-        turn = [record for side in (*sides[first:], *sides[:first]) for record in side(seed)]
+        turn = [record for side in (*sides[first:], *sides[:first]) for record in side()]
         check_same_data(turn)
         records += turn
     return records
 
 
-def _ours(task: Task, seed: int) -> list[Record]:
+def _ours(task: Task, seed: int, peak: Record) -> list[Record]:
     """A first run, which compiles, and a second, which finds what the first has compiled."""
     recipe = {"seed": seed, "epochs": 1 if task.quick else None}
     with tempfile.TemporaryDirectory(dir=task.folder) as compiled:
         return [
-            task.train(who, "finetune_bertjax", recipe, compiled=Path(compiled))
+            task.train(who, "finetune_bertjax", recipe, peak, Path(compiled))
             for who in (FIRST, SECOND)
         ]
 
 
-def _theirs(task: Task, config: FinetuneConfig, who: str, seed: int) -> Record:
+def _theirs(task: Task, config: FinetuneConfig, who: str, seed: int, peak: Record) -> Record:
     recipe = {
         "seed": seed,
         "learning_rate": config.learning_rate,
@@ -119,7 +120,7 @@ def _theirs(task: Task, config: FinetuneConfig, who: str, seed: int) -> Record:
         "batch_size": config.batch_size,
         "sampling": SAMPLING[who],
     }
-    return task.train(who, "finetune_trainer", recipe)
+    return task.train(who, "finetune_trainer", recipe, peak)
 
 
 def wall_panel(title: str, records: Sequence[Record]) -> Panel:

@@ -22,14 +22,12 @@ from benchmarks.curves import Curve, CurvePanel, draw_curves
 from benchmarks.machine import cpu_model, describe_machine, use_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import run_child
-from benchmarks.records import append_record, print_table
-from benchmarks.shapes import SIZES
+from benchmarks.records import append_record, megabytes, print_table
+from benchmarks.shapes import LONGEST, SIZES
 from benchmarks.speed import Record, median_of, tell_disturbed
 from benchmarks.training import PLAIN
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.errors import UserError
-
-LONGEST = 512  # positions of the models that are measured
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,8 @@ def run(config: GrowthConfig) -> None:
         records = _measure(config, [*step_points(config), *row_points(config, path)])
     panels = panels_of(records)
     columns = ("", "", "from", "to", "took", "", "exponent", "a doubling takes")
-    print_table(f"How times grow, {config.model}", columns, growth_rows(panels))
+    columns += ("of peak", "", "peak memory", "")
+    print_table(f"How times grow, {config.model}", columns, growth_rows(panels, records))
     tell_disturbed(records)
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
     name = "growth-quick" if config.quick else "growth"
@@ -213,10 +212,17 @@ def panels_of(records: Sequence[Record]) -> list[CurvePanel]:
     return panels
 
 
-def growth_rows(panels: Sequence[CurvePanel]) -> list[list[str]]:
-    """A row a line: the smallest and the largest size, their times, and the fit over all."""
-    return [
-        [
+def growth_rows(panels: Sequence[CurvePanel], records: Sequence[Record]) -> list[list[str]]:
+    """A row a line: the smallest and the largest size, what they took, and the fit over all."""
+    lines = [line for question in QUESTIONS for line in question.lines]
+    curves = [(panel, curve) for panel in panels for curve in panel.curves]
+    rows = []
+    for line, (panel, curve) in zip(lines, curves, strict=True):
+        ends = [
+            [r for r in records if (r["points"], r["size"]) == (line.points, size)]
+            for size in (curve.sizes[0], curve.sizes[-1])
+        ]
+        row = [
             f"{panel.title}, {curve.label}",
             panel.unit,
             f"{curve.sizes[0]:,}",
@@ -225,10 +231,24 @@ def growth_rows(panels: Sequence[CurvePanel]) -> list[list[str]]:
             f"{curve.seconds[-1] * 1e3:,.1f} ms",
             f"{curve.exponent():.2f}",
             f"x {curve.per_doubling():.2f}",
+            *(_share(own) for own in ends),
+            *(megabytes(median_of(own, "peak_bytes")) for own in ends),
         ]
-        for panel in panels
-        for curve in panel.curves
-    ]
+        rows.append(row)
+    return rows
+
+
+def _share(records: Sequence[Record]) -> str:
+    """Of the peak, for a cell: a dash where nothing is multiplied."""
+    first = records[0]
+    if "matmul_flops" not in first:
+        return "-"
+    layers = first["size"] if first["points"] == "layers" else None
+    sizes = SIZES[first["model"]]
+    if layers:
+        sizes = replace(sizes, num_hidden_layers=layers)
+    flops = 3 * sizes.forward_flops([first["length"]] * first["texts"], first_only=True)
+    return f"{flops / median_of(records, 'call_s') / median_of(records, 'matmul_flops'):.0%}"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from benchmarks.inference_sides import (
 from benchmarks.inference_table import counted, print_one_text, print_texts
 from benchmarks.machine import cpu_model, use_cores
 from benchmarks.mixed_texts import mixed_texts
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.shapes import Shape
 from benchmarks.speed import OURS, Record, measure, print_speeds
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
@@ -89,14 +89,14 @@ class Task:
         taking = sides(part, self.engines, self.precisions)
         facts = {"part": part, "threads": config.threads, **facts}
         settings = {"threads": config.threads, **settings}
-        return measure("inference", taking, facts, settings, config.rounds, {}, config.quick)
+        return measure("inference", taking, facts, settings, config.rounds, PROCESSOR, config.quick)
 
     def model(self, name: str, program: str, settings: Record) -> str:
         """The folder of a classifier that `program` writes, and its forms for the peers."""
         folder = str(self.folder / name)
-        run_child(program, {**settings, "folder": folder})
+        run_child(program, {**settings, "folder": folder}, PROCESSOR)
         names = [engine.name for engine in self.engines]
-        run_child("export_peers", {"folder": folder, "engines": names})
+        run_child("export_peers", {"folder": folder, "engines": names}, PROCESSOR)
         return folder
 
     def classifier(self) -> str:
@@ -117,15 +117,15 @@ def run(config: InferenceConfig) -> None:
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     precisions = _precisions(config)
     use_cores(config.threads)
-    panels: list[Panel] = []
+    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
     with tempfile.TemporaryDirectory(prefix="bertjax-inference-") as folder:
         task = Task(config, engines, precisions, Path(folder))
         for part in config.parts:
-            panels += PARTS[part](task, texts)
-    note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
-    name = "inference-quick" if config.quick else "inference"
-    path = draw(name, "BERT inference: shorter is faster", panels, note)
-    print(note, *([f"chart: {path}"] if path else []), sep="\n")
+            panels = PARTS[part](task, texts)
+            name = f"inference-{part}-quick" if config.quick else f"inference-{part}"
+            if path := panels and draw(name, "BERT inference: shorter is faster", panels, note):
+                print(f"chart: {path}")
+    print(note)
 
 
 def _checked(config: InferenceConfig) -> InferenceConfig:
@@ -135,6 +135,8 @@ def _checked(config: InferenceConfig) -> InferenceConfig:
         raise UserError(f"there is nothing to measure: name some of {', '.join(ALL)} after --parts")
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise UserError(f"--batch-sizes must be 1 or more each, found {config.batch_sizes}")
+    if not config.shapes and "forward" in config.parts:
+        raise UserError("there is nothing to measure: name shapes after --shapes")
     for shape in config.shapes:
         Shape.parse(shape)
     config = replace(config, checkpoint=str(resolve(config.checkpoint).resolve()))
@@ -158,7 +160,7 @@ def _precisions(config: InferenceConfig) -> tuple[Precision, ...]:
     """Those that are asked for, or those that the hardware multiplies."""
     if config.precisions:
         return config.precisions
-    if run_child("auto_precision", {}).result["precision"] == "bfloat16":
+    if run_child("auto_precision", {}, PROCESSOR).result["precision"] == "bfloat16":
         return PRECISIONS
     print("no bfloat16: this processor does not multiply it (`--precisions bfloat16` asks anyway)")
     return tuple(precision for precision in PRECISIONS if precision != "bfloat16")
@@ -188,7 +190,7 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
         "threads": config.threads,
     }
     Path(settings["texts"]).write_text(json.dumps(texts), encoding="utf-8")
-    reference = run_child("reference_classes", settings).result
+    reference = run_child("reference_classes", settings, PROCESSOR).result
     settings |= {"batch_sizes": config.batch_sizes, "repeats": config.passes}
     facts = {
         "texts": len(texts),
@@ -198,7 +200,7 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
     records = task.measure("texts", facts, settings)
     title = f"{len(texts):,} texts, from text to probabilities"
     print_texts(title, records)
-    return [panel(title, counted(records))]
+    return [panel(title, shown)] if (shown := counted(records)) else []
 
 
 def _one_text(task: Task, texts: Sequence[str]) -> list[Panel]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.records import megabytes, print_table, ratio
-from benchmarks.speed import Record, by_side, median_of
+from benchmarks.speed import Record, by_side, median_of, ours_median, times_ours
 
 LEAST_AGREEMENT = 0.995  # of classes with torch's in float32, for int8 to count
 
@@ -23,7 +23,7 @@ def print_texts(title: str, records: Sequence[Record]) -> None:
 
 def texts_rows(records: Sequence[Record]) -> list[list[str]]:
     """A row a side; the arithmetic of its share of the peak is that of real tokens."""
-    ours = median_of(next(iter(by_side(records).values())), "call_s")
+    ours = ours_median(records, "call_s")
     rows = []
     for (who, precision), own in by_side(records).items():
         seconds = median_of(own, "call_s")
@@ -35,7 +35,7 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
                 precision,
                 f"{seconds:.2f} s",
                 f"{own[0]['texts'] / seconds:,.0f}",
-                ratio(seconds, ours) if counted(own) == own else "-",
+                times_ours(seconds, ours) if counted(own) == own else "-",
                 f"{share:.0%}",
                 f"{median_of(own, 'first_s'):.2f} s",
                 ", ".join(sizes),
@@ -55,8 +55,7 @@ def print_one_text(title: str, records: Sequence[Record]) -> None:
 def one_text_rows(records: Sequence[Record]) -> list[list[str]]:
     """A row a side: the median over its processes of each percentile."""
     keys = ("tokens_p50_s", "tokens_p99_s", "text_p50_s", "text_p99_s")
-    first = next(iter(by_side(records).values()))
-    ours = [median_of(first, key) for key in keys]
+    ours = [ours_median(records, key) for key in keys]
     rows = []
     for (who, precision), own in by_side(records).items():
         values = [median_of(own, key) for key in keys]
@@ -66,8 +65,8 @@ def one_text_rows(records: Sequence[Record]) -> list[list[str]]:
                 precision,
                 *(f"{value * 1e3:.2f} ms" for value in values),
                 ratio(values[2], values[0]),
-                ratio(values[0], ours[0]),
-                ratio(values[2], ours[2]),
+                times_ours(values[0], ours[0]),
+                times_ours(values[2], ours[2]),
                 megabytes(median_of(own, "peak_bytes")),
             ]
         )

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks.charts import Panel, draw, panel_of, sizes
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import describe_machine
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from benchmarks.shapes import SIZES
 from benchmarks.speed import OURS, median_of
@@ -47,7 +47,7 @@ def run(config: LoadingConfig) -> None:
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="bertjax-loading-") as folder:
         settings = {"folder": folder, "sizes": asdict(SIZES["tiny" if config.quick else "base"])}
-        file_bytes = run_child("make_random", settings).result["file_bytes"]
+        file_bytes = run_child("make_random", settings, PROCESSOR).result["file_bytes"]
         runs = _measure(folder, 2 if config.quick else config.repeats)
     _check_equal_sums(runs)
     name = "loading-quick" if config.quick else "loading"
@@ -68,7 +68,8 @@ def _measure(folder: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
     runs: dict[str, list[dict[str, Any]]] = {who: [] for who in LOADERS}
     for turn in tqdm(range(repeats), desc="loading", unit="pair"):
         for who in list(LOADERS) if turn % 2 == 0 else reversed(LOADERS):
-            runs[who].append(run_child(LOADERS[who], {"folder": folder}).result)
+            child = run_child(LOADERS[who], {"folder": folder}, PROCESSOR)
+            runs[who].append(child.result)
     return runs
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,17 @@ PACKAGES = (
     "keras-hub",
     "ray",
     "mlflow",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cublas-cu12",
+    "nvidia-cublas",
+    "libtpu",
 )
+
+_CHECKOUT = Path(__file__).parents[1]
+_MEASURED = ("bertjax", "benchmarks", ":!benchmarks/results")  # whose changes count
 
 
 def describe_machine() -> dict[str, Any]:
@@ -43,7 +54,27 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": versions(PACKAGES),
+        **checkout(),
     }
+
+
+def checkout(folder: Path = _CHECKOUT) -> dict[str, Any]:
+    """The commit of a git checkout, and whether its code has changes that are not committed.
+
+    Nothing of a folder that is none, or without git.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    if not (folder / ".git").exists():  # a folder of another checkout is none
+        return {}
+    try:
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", *_MEASURED)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit, "dirty": bool(changes)}
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,23 @@ from benchmarks.machine import busy_seconds
 from bertjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+PROCESSOR = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+"""Variables of a child that computes on the processor, whatever else the machine has."""
 
 _LOG_LINES = 15  # of a child that failed, which its error shows
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")  # how a traceback ends
+
+
+class ChildError(RuntimeError):
+    """A child failed: `line` says how in one, the message shows its last lines of output."""
+
+    def __init__(self, module: str, status: int, output: str) -> None:
+        lines = [line for line in output.splitlines() if line.strip()]
+        ended = f"benchmarks.children.{module} ended with status {status}"
+        super().__init__("\n".join([f"{ended}:", *lines[-_LOG_LINES:]]))
+        raised = [line for line in lines if _RAISED.match(line)]  # notes may follow
+        said = (raised or lines or ["it printed nothing"])[-1].strip()
+        self.line = f"{ended}: {said}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ def run_child(
     child beside those of this process.
 
     Raises:
-        RuntimeError: it failed; the message ends with its last lines of output.
+        ChildError: it failed.
     """
     with tempfile.TemporaryDirectory(prefix="bertjax-benchmark-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log")
@@ -57,9 +73,7 @@ def run_child(
         wall_s = time.perf_counter() - began
         others = max(0.0, busy_seconds() - busy - own) / wall_s
         if status or not result.exists():
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            tail = "\n".join(lines[-_LOG_LINES:])
-            raise RuntimeError(f"benchmarks.children.{module} ended with status {status}:\n{tail}")
+            raise ChildError(module, status, log.read_text(encoding="utf-8", errors="replace"))
         values = json.loads(result.read_text(encoding="utf-8"))
         return Child(values, wall_s, peak_bytes, others)
 

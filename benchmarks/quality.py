@@ -11,6 +11,7 @@ Every training is a line of `results/quality.jsonl`. `--reuse-grid` takes the gr
 the same data, settings, versions and processor from there, so an interrupted benchmark goes on.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -46,9 +47,9 @@ class QualityConfig:
     """Trainings of each side: seeds 0, 1, ... of split, head, order and dropout."""
     grid_seeds: int = 2
     """Seeds by whose mean the Trainer's settings are chosen."""
-    grid_learning_rates: tuple[float, ...] = (5e-5, 1e-4, 2e-4)
+    grid_learning_rates: tuple[float, ...] = (5e-5, 1e-4, 2e-4, 3e-4, 4e-4)
     """The Trainer's grid."""
-    grid_epochs: tuple[int, ...] = (4, 6)
+    grid_epochs: tuple[int, ...] = (2, 3, 4, 6)
     """The Trainer's grid."""
     batch_size: int = 32
     """The Trainer's texts a step; bertjax's default is 32 too."""
@@ -94,6 +95,12 @@ def _check(config: QualityConfig) -> None:
     check_counts(config, "seeds", "grid_seeds", "batch_size", "threads")
     if not config.grid_learning_rates or not config.grid_epochs:
         raise UserError("the Trainer's grid is empty: name a learning rate and a number of epochs")
+    if not all(0 < rate < math.inf for rate in config.grid_learning_rates):
+        raise UserError(
+            f"--grid-learning-rates must be above 0 each, found {config.grid_learning_rates}"
+        )
+    if min(config.grid_epochs) < 1:
+        raise UserError(f"--grid-epochs must be 1 or more each, found {config.grid_epochs}")
 
 
 def _run_grid(

@@ -75,12 +75,11 @@ def seeds_rows(records: list[Record]) -> list[list[str]]:
         ("whole process", "wall_s"),
         ("training", "train_s"),
         ("an epoch after the first", "epoch_s"),
-        ("until the first step returns", "first_step_s"),
     ):
         values = [statistics.median(record[key] for record in side) for side in sides.values()]
         rows.append([label, *(f"{value:.2f} s" for value in values), ratio(*values)])
     compiled = statistics.median(record["compile_s"] for record in sides[OURS])
-    rows.append(["compilation, all of the process", f"{compiled:.2f} s", "-", ""])
+    rows.append(["compilation, sum over threads", f"{compiled:.2f} s", "-", ""])
     peaks = [statistics.median(r["peak_bytes"] for r in side) for side in sides.values()]
     rows.append(["peak memory", *map(megabytes, peaks), ratio(*peaks)])
     return rows

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, describe_machine, usable_cores
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 
@@ -133,14 +133,15 @@ class _Bench:
         path = self.folder / f"table-{rows}"
         if not path.exists():
             settings = {"folder": str(path), "rows": rows, "tokens": TOKENS}
-            run_child("make_table", settings)
+            run_child("make_table", settings, PROCESSOR)
         return str(path)
 
     def _run(self, child: str, facts: Record, settings: Record) -> Record:
-        found = run_child(child, settings)
+        found = run_child(child, settings, PROCESSOR)
         record = {
             "benchmark": "scaling",
             **facts,
+            "device": "cpu",
             "tokens_a_text": TOKENS,
             "object_store_mb": self.config.object_store_mb,
             **found.result,

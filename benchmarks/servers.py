@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.processes import ROOT
+from benchmarks.processes import PROCESSOR, ROOT
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 
 Form = Literal["bertjax", "torch", "infinity"]
@@ -105,6 +105,7 @@ def started(
     port = _free_port()
     variables = {
         **os.environ,
+        **PROCESSOR,
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(threads),
         "DO_NOT_TRACK": "1",

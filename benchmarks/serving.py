@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.mixed_texts import mixed_texts
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, print_table, ratio
 from benchmarks.servers import (
     AskConfig,
@@ -72,7 +72,7 @@ def run(config: ServingConfig) -> None:
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="bertjax-serving-") as name:
         folder = str(Path(name, "model"))
-        run_child("make_head", {"checkpoint": config.checkpoint, "folder": folder})
+        run_child("make_head", {"checkpoint": config.checkpoint, "folder": folder}, PROCESSOR)
         bench = _Bench(config, folder, texts)
         bench.show_starts(Path(name, "compiled"))
         with ExitStack() as stack:
@@ -102,7 +102,9 @@ class _Bench:
         if not config.quick:
             found.append(transformers_server(self.folder, config.threads))
             if config.infinity:
-                run_child("export_peers", {"folder": self.folder, "engines": ["ONNX Runtime"]})
+                run_child(
+                    "export_peers", {"folder": self.folder, "engines": ["ONNX Runtime"]}, PROCESSOR
+                )
                 Path(self.folder, "int8.onnx").unlink()  # it would take either
                 found += [
                     infinity_server(config.infinity, self.folder, engine)
@@ -127,7 +129,7 @@ class _Bench:
         for _ in range(self.config.rounds):
             settings = {"texts": self.texts, "folder": self.folder}
             settings["precision"] = self.config.precision
-            bare = run_child("bare_forward", settings).result
+            bare = run_child("bare_forward", settings, PROCESSOR).result
             records.append(self._record("one text", side="bare forward", **bare))
             found = self._load(server, 1, len(self.texts))
             records.append(self._record("one text", side=server.side, **found))
@@ -163,6 +165,7 @@ class _Bench:
             "part": part,
             "precision": self.config.precision,
             "connections": self.config.connections,
+            "device": "cpu",
             **facts,
         }
         append_record(self.name, {**record, "machine": describe_machine()})

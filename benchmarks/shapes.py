@@ -51,6 +51,9 @@ SIZES = {
 }
 
 
+LONGEST = 512  # positions of all of them
+
+
 @dataclass(frozen=True)
 class Shape:
     """A batch of texts that are all of one length, for a BERT of one size."""
@@ -72,7 +75,10 @@ class Shape:
                 f"{name!r} is no shape: write MODEL-TEXTSxTOKENS, such as base-8x128, with a model "
                 f"of {', '.join(SIZES)}"
             )
-        return cls(model, int(texts), int(length))
+        shape = cls(model, int(texts), int(length))
+        if not shape.texts or not 1 <= shape.length <= LONGEST:
+            raise UserError(f"{name!r} is no shape: write 1 text or more, of 1 to {LONGEST} tokens")
+        return shape
 
     def settings(self) -> dict[str, Any]:
         """For a child: the sizes, and the batch."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.mixed_texts import mixed_texts
-from benchmarks.processes import require, run_child
+from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, megabytes, print_table
 from benchmarks.servers import AskConfig, bertjax_server, started
 
@@ -57,9 +57,9 @@ def run(config: SoakConfig) -> None:
     texts = mixed_texts(config.data, config.text, config.texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="bertjax-soak-") as name:
         folder = str(Path(name, "model"))
-        run_child("make_head", {"checkpoint": config.checkpoint, "folder": folder})
+        run_child("make_head", {"checkpoint": config.checkpoint, "folder": folder}, PROCESSOR)
         model = {"folder": folder, "texts": texts, "precision": config.precision}
-        expected = run_child("predict_texts", model).result["probabilities"]
+        expected = run_child("predict_texts", model, PROCESSOR).result["probabilities"]
         replicas = ("--ray", "--replicas", str(config.replicas))
         program = bertjax_server(folder, config.precision, *replicas)
         with started(program, usable_cores()) as server:
@@ -80,6 +80,7 @@ def run(config: SoakConfig) -> None:
         "requests": config.requests,
         "connections": config.connections,
         "replicas": config.replicas,
+        "device": "cpu",
         **found,
         "memory": memory,
     }

@@ -97,8 +97,19 @@ def median_of(records: Sequence[Record], key: str) -> float:
     )
 
 
+def ours_median(records: Sequence[Record], key: str) -> float | None:
+    """Of bertjax, in the precision that is its first; None if it is not among them."""
+    own = [side for (who, _), side in by_side(records).items() if who == OURS]
+    return median_of(own[0], key) if own else None
+
+
+def times_ours(theirs: float, ours: float | None) -> str:
+    """How many times as fast ours is, for a cell; a dash without ours."""
+    return "-" if ours is None else ratio(theirs, ours)
+
+
 def print_speeds(title: str, records: list[Record], flops: Callable[[str], float]) -> None:
-    """A row a side: time, how many times as fast the first side is, share of the peak, memory."""
+    """A row a side: time, how many times as fast bertjax is, share of the peak, memory."""
     columns = ("", "", "median", "ours is faster", "of peak", "first call", "peak memory")
     print_table(title, columns, speed_rows(records, flops))
 
@@ -106,7 +117,7 @@ def print_speeds(title: str, records: list[Record], flops: Callable[[str], float
 def speed_rows(records: Sequence[Record], flops: Callable[[str], float]) -> list[list[str]]:
     """The cells of `print_speeds`; `flops` of one call, by the name of the side."""
     sides = by_side(records)
-    ours = median_of(next(iter(sides.values())), "call_s")
+    ours = ours_median(records, "call_s")
     rows = []
     for (who, precision), own in sides.items():
         seconds = median_of(own, "call_s")
@@ -115,7 +126,7 @@ def speed_rows(records: Sequence[Record], flops: Callable[[str], float]) -> list
                 who,
                 precision,
                 f"{seconds * 1e3:,.1f} ms",
-                ratio(seconds, ours),
+                times_ours(seconds, ours),
                 f"{flops(who) / seconds / median_of(own, 'matmul_flops'):.0%}",
                 f"{median_of(own, 'first_s'):.1f} s",
                 megabytes(median_of(own, "peak_bytes")),

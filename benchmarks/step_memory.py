@@ -63,9 +63,9 @@ def run(config: StepMemoryConfig) -> None:
         sides = [Side(name, precision, "train_bertjax", own) for name, own in OPTIONS.items()]
         settings = {**shape.settings(), **facts}
         records = measure("step_memory", sides, facts, settings, config.rounds, {}, config.quick)
-        columns = ("", "step", "/ plain", "tracing", "compiling")
+        columns = ("", "step", "/ plain", "of peak", "tracing", "compiling")
         columns += ("temporary memory", "/ plain", "peak memory")
-        print_table(f"A training step, {shape}, {precision}", columns, option_rows(records))
+        print_table(f"A training step, {shape}, {precision}", columns, option_rows(records, shape))
         panels += option_panels(str(shape), records)
     note = f"{cpu_model()}, {config.threads} cores; medians of {config.rounds} processes each"
     name = "step_memory-quick" if config.quick else "step_memory"
@@ -98,8 +98,12 @@ def option_panels(shape: str, records: Sequence[Record]) -> list[Panel]:
     ]
 
 
-def option_rows(records: Sequence[Record]) -> list[list[str]]:
-    """A row an option, each beside the first: medians of time and memory."""
+def option_rows(records: Sequence[Record], shape: Shape) -> list[list[str]]:
+    """A row an option, each beside the first: medians of time and memory.
+
+    Of peak counts the arithmetic of the plain step: what is computed again adds nothing.
+    """
+    flops = 3 * shape.forward_flops(first_only=True)
     sides = by_side(records)
     plain = next(iter(sides.values()))
     rows = []
@@ -110,6 +114,7 @@ def option_rows(records: Sequence[Record]) -> list[list[str]]:
                 option,
                 f"{call_s * 1e3:,.1f} ms",
                 ratio(call_s, median_of(plain, "call_s")),
+                f"{flops / call_s / median_of(own, 'matmul_flops'):.0%}",
                 f"{median_of(own, 'trace_s'):.1f} s",
                 f"{median_of(own, 'compile_s'):.1f} s",
                 megabytes(temporary),

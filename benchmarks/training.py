@@ -8,7 +8,7 @@ half` texts have any length, half a row on average: bertjax packs them into half
 is also measured with a text a row, as torch is. Each side is a process of its own, and the sides
 take turns.
 
-On a GPU: --shapes base-64x512 --precisions bfloat16 --together 10 --peers torch.compile
+On a GPU: --shapes base-64x512 --precisions bfloat16 --together 8 --peers torch.compile
 """
 
 import sys
@@ -23,6 +23,7 @@ from benchmarks.machine import cpu_model, use_cores
 from benchmarks.processes import require, run_child
 from benchmarks.shapes import SIZES, Shape
 from benchmarks.speed import OURS, Record, Side, by_side, measure, median_of, print_speeds
+from bertjax.errors import UserError
 
 PLAIN = {"accumulation": 1, "remat": False}
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -34,7 +35,7 @@ class TrainingConfig:
 
     shapes: tuple[str, ...] = ("base-8x128", "minilm-32x64")
     """MODEL-TEXTSxTOKENS; a model of tiny, minilm, base, large."""
-    precisions: tuple[str, ...] = ()
+    precisions: tuple[Literal["bfloat16", "float32"], ...] = ()
     """Of products. None: float32, and bfloat16 (torch: autocast) where the hardware has it."""
     lengths: Literal["full", "half"] = "full"
     """Of texts: as long as a row; or of any length, half a row on average, packed and padded."""
@@ -66,7 +67,7 @@ def run(config: TrainingConfig) -> None:
     check_counts(config, "rounds", "repeats", "together", "threads", "at_once")
     if config.quick:
         config = replace(config, shapes=("tiny-2x8",), rounds=1, repeats=2)
-    shapes = [Shape.parse(name) for name in config.shapes]
+    shapes = _shapes(config)
     require("torch")
     use_cores(config.threads)
     precisions = config.precisions or _precisions()
@@ -81,12 +82,26 @@ def run(config: TrainingConfig) -> None:
     note = f"{machine}; medians of {config.rounds} processes each"
     if config.memory != "default":
         note += f"; memory: {config.memory}"
-    draw(
-        "training-quick" if config.quick else "training",
-        "A training step: shorter is faster",
-        panels,
-        note,
-    )
+    name = chart_name(config, on_processor=device == "cpu")
+    if path := draw(name, "A training step: shorter is faster", panels, note):
+        print(f"chart: {path}")
+
+
+def chart_name(config: TrainingConfig, on_processor: bool) -> str:
+    """Another one for each memory, length and device: a run replaces no chart of others."""
+    parts = [config.memory, *(["half"] if config.lengths == "half" else [])]
+    parts += [*([] if on_processor else ["gpu"]), *(["quick"] if config.quick else [])]
+    return "-".join(["training", *parts])
+
+
+def _shapes(config: TrainingConfig) -> list[Shape]:
+    """Those that are named. UserError: there is none, or one that cannot be measured."""
+    shapes = [Shape.parse(name) for name in config.shapes]
+    if not shapes:
+        raise UserError("there is nothing to measure: name shapes after --shapes")
+    if config.lengths == "half" and any(shape.length < 2 for shape in shapes):
+        raise UserError("--lengths half needs rows of 2 tokens or more")
+    return shapes
 
 
 def _precisions() -> tuple[str, ...]:

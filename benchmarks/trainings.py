@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
-from benchmarks.processes import run_child
+from benchmarks.processes import PROCESSOR, run_child
 from benchmarks.records import append_record
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 
@@ -49,12 +49,20 @@ class Task:
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             settings = {**self.settings, **recipe, "out": str(Path(scratch, "model"))}
             cache = compiled or Path(scratch, "compiled")
-            child = run_child(module, settings, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
+            environment = PROCESSOR | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+            child = run_child(module, settings, environment)
         record = {"benchmark": self.benchmark, "who": who, **(facts or {}), **recipe}
         record |= {**child.result, "wall_s": child.wall_s, "peak_bytes": child.peak_bytes}
         record |= {"others_cores": round(child.others_cores, 2), **self.facts}
         append_record(self.name, record)
         return record
+
+    def peak(self, engine: str) -> Record:
+        """What the share of the peak follows from, measured now: of `OURS` or `torch`.
+
+        Multiplications and additions: of a token of the table in a training step, and a second.
+        """
+        return run_child("table_peak", {**self.settings, "engine": engine}, PROCESSOR).result
 
 
 def prepare(
@@ -79,7 +87,7 @@ def prepare(
     if quick:
         columns = {"text": ["text"], "label": "label"}
         place = few_rows(table.texts, table.labels or [], folder)
-    precision = run_child("auto_precision", {}).result["precision"]
+    precision = run_child("auto_precision", {}, PROCESSOR).result["precision"]
     settings = {
         "data": place,
         **columns,

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import bertjax
-from benchmarks.children.result import read_settings, write_result
+from benchmarks.children.result import jax_device, read_settings, write_result
 from benchmarks.children.timing import time_calls
 from bertjax.data.ladder import LENGTHS, ladder_lengths
 from bertjax.data.tokens import tokenize
@@ -42,7 +42,7 @@ def main() -> None:
         lambda: np.asarray(forward(params, *next(turns))), len(inputs), len(inputs) - 1
     )[1]
     p50, p99 = np.percentile(seconds, (50, 99)).tolist()
-    write_result({"p50_s": p50, "p99_s": p99})
+    write_result({"p50_s": p50, "p99_s": p99, "device": jax_device()})
 
 
 if __name__ == "__main__":

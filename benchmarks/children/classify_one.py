@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.children.classifier import open_classifier, padded
+from benchmarks.children.engines import device_of
 from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
@@ -28,7 +29,8 @@ def main() -> None:
         seconds = time_calls(call, settings["calls"], _WARM_UP)[1]
         p50, p99 = np.percentile(seconds, (50, 99)).tolist()
         result |= {f"{name}_p50_s": p50, f"{name}_p99_s": p99}
-    write_result(result | {"peak_bytes": peak_resident_bytes()})
+    result |= {"peak_bytes": peak_resident_bytes(), "device": device_of(settings["engine"])}
+    write_result(result)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.children.classifier import Classifier, open_classifier
-from benchmarks.children.engines import peak_flops, read_config
+from benchmarks.children.engines import device_of, peak_flops, read_config
 from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
@@ -41,6 +41,7 @@ def main() -> None:
         "agreement": float(agreement),
         **arithmetic(folder, texts, engine),
     }
+    result["device"] = device_of(engine)
     write_result(result | {"matmul_flops": peak_flops(engine, precision)})
 
 

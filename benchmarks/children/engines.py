@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.children.matmul import matmul_flops_jax, matmul_flops_torch
+from benchmarks.children.result import jax_device
 
 Forward = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """input_ids and attention_mask, int32 [B, T] -> logits, float32 [B, C]."""
@@ -45,6 +46,11 @@ def peak_flops(name: str, precision: str) -> float:
     precision = "float32" if precision == "int8" else precision
     rate = matmul_flops_torch if name.startswith("torch") else matmul_flops_jax
     return rate(precision)
+
+
+def device_of(name: str) -> str:
+    """What an engine computes on."""
+    return jax_device() if name in ("bertjax", "KerasHub") else "cpu"
 
 
 def read_config(folder: Path) -> dict[str, Any]:

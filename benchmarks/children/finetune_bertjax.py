@@ -2,11 +2,10 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children.result import Clock, read_settings, write_result
+from benchmarks.children.result import Clock, jax_device, read_settings, write_result
 from bertjax import cli
 from bertjax.process import tune_malloc
 from bertjax.training.progress import Progress
@@ -21,10 +20,6 @@ class ClockedProgress(Progress):
     def start(self, done: int, total: int) -> None:
         CLOCK.start()
         super().start(done, total)
-
-    def step(self, tokens: int, seen: Sequence[dict[str, float]]) -> None:
-        CLOCK.step()
-        super().step(tokens, seen)
 
     def epoch(self, record: dict[str, float]) -> None:
         CLOCK.epoch()
@@ -85,6 +80,7 @@ def main() -> None:
             **compilations.figures(),
             "input_wait_share": training["input_wait_share"],
             "epochs": training["epochs"],
+            "device": jax_device(),
             **{name: data[name] for name in ("train_rows", "test_rows", "train_tokens")},
             "settings": {k: v for k, v in written["settings"].items() if k not in PLACES},
         }

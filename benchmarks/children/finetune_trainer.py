@@ -37,9 +37,6 @@ class ClockCallback(TrainerCallback):
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.clock.start()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.clock.step()
-
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
         self.clock.epoch()
 
@@ -90,6 +87,7 @@ def main() -> None:
             "train_s": train_s,
             **clock.clock.figures(),
             "epochs": settings["epochs"],
+            "device": trainer.args.device.type,
             "train_rows": len(train),
             "test_rows": len(test),
             "train_tokens": sum(len(row["input_ids"]) for row in train),

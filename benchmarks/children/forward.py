@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.children.engines import open_engine, peak_flops
+from benchmarks.children.engines import device_of, open_engine, peak_flops
 from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
 from benchmarks.memory import peak_resident_bytes
@@ -19,6 +19,7 @@ def main() -> None:
     mask = np.ones_like(ids)
     first, seconds = time_calls(lambda: forward(ids, mask), settings["repeats"])
     result = {"first_s": first, "call_s": seconds, "peak_bytes": peak_resident_bytes()}
+    result["device"] = device_of(engine)
     write_result(result | {"matmul_flops": peak_flops(engine, precision)})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import safetensors  # noqa: F401  both sides begin with all imports done
 
 import bertjax
-from benchmarks.children.result import read_settings, write_result
+from benchmarks.children.result import jax_device, read_settings, write_result
 from benchmarks.memory import peak_resident_bytes, reset_peak, resident_bytes
 
 load = bertjax.load  # imports what stands behind the name
@@ -27,6 +27,7 @@ write_result(
         "load_and_read_cpu_s": cpu_read - cpu_began,
         "extra_peak_bytes": peak_resident_bytes() - before,
         "sum": total,
+        "device": jax_device(),
         "missing": list(checkpoint.report.missing),
     }
 )

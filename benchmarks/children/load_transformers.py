@@ -23,5 +23,6 @@ write_result(
         "load_and_read_cpu_s": cpu_read - cpu_began,
         "extra_peak_bytes": peak_resident_bytes() - before,
         "sum": total,
+        "device": model.device.type,
     }
 )

@@ -22,7 +22,7 @@ def main() -> None:
     ids = tokenize(tokenizer, texts, 512).ids
     lengths = [len(own) for own in ids]
     plan = plan_packing(lengths, BATCH_SIZE, 0, EPOCHS, WIDTH)
-    result: dict[str, Any] = {"tokens": sum(lengths)}
+    result: dict[str, Any] = {"tokens": sum(lengths), "device": "cpu"}
     for key, call in (
         ("tokenize_s", lambda: tokenize(tokenizer, texts, 512)),
         ("plan_s", lambda: plan_packing(lengths, BATCH_SIZE, 0, EPOCHS, WIDTH)),

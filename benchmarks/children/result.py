@@ -17,31 +17,31 @@ def write_result(result: dict[str, Any]) -> None:
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
 
 
+def jax_device() -> str:
+    """What JAX calls the device that it computes on: `cpu`, `NVIDIA H100 80GB HBM3`, ..."""
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
 class Clock:
-    """When a training began, had its first step behind it, and ended each epoch."""
+    """When a training began, and ended each epoch."""
 
     def __init__(self) -> None:
         self._began = 0.0
-        self._first_step = 0.0
         self._epochs: list[float] = []
 
     def start(self) -> None:
         self._began = time.perf_counter()
 
-    def step(self) -> None:
-        self._first_step = self._first_step or time.perf_counter()
-
     def epoch(self) -> None:
         self._epochs.append(time.perf_counter())
 
     def figures(self) -> dict[str, float]:
-        """Seconds until the first step returned, and of an epoch.
+        """Seconds of an epoch.
 
-        The first epoch, which compiles or warms up, counts for an epoch only if it is the only one.
+        The first one, which compiles or warms up, counts for an epoch only if it is the only one.
         """
         ends = [self._began, *self._epochs]
         seconds = [end - start for start, end in pairwise(ends)]
-        return {
-            "first_step_s": self._first_step - self._began,
-            "epoch_s": statistics.median(seconds[1:] or seconds),
-        }
+        return {"epoch_s": statistics.median(seconds[1:] or seconds)}

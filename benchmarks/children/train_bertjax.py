@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from benchmarks.children.matmul import matmul_flops_jax
-from benchmarks.children.result import read_settings, write_result
+from benchmarks.children.result import jax_device, read_settings, write_result
 from benchmarks.children.step_texts import make_batch
 from benchmarks.children.timing import preparing, time_calls, time_steps, timing
 from benchmarks.memory import peak_resident_bytes
@@ -39,13 +39,12 @@ def main() -> None:
         first, _ = time_calls(lambda: jax.block_until_ready(step()), 0, warm_up=1)
     together = settings.get("together", 1)
     seconds = time_steps(step, jax.block_until_ready, settings["repeats"], together, lock)
-    device = jax.devices()[0]
     peak_bytes = peak_resident_bytes()
-    if statistics := device.memory_stats():  # None on a processor
+    if statistics := jax.devices()[0].memory_stats():  # None on a processor
         peak_bytes = statistics["peak_bytes_in_use"]
     first += stages["trace_s"] + stages["compile_s"]
     result = {"first_s": first, "call_s": seconds, **stages, "rows": rows}
-    result |= {"peak_bytes": peak_bytes, "device": device.device_kind}
+    result |= {"peak_bytes": peak_bytes, "device": jax_device()}
     with timing(lock):
         write_result(result | {"matmul_flops": matmul_flops_jax(settings["precision"])})
 

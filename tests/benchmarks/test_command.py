@@ -3,6 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.command import check_counts, run_command
+from benchmarks.processes import ChildError
 from bertjax.errors import UserError
 
 
@@ -29,3 +30,32 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
     assert run_command("example", Config, run, ["--seeds", "3"]) == 0
     assert run_command("example", Config, run, []) == 2
     assert capsys.readouterr().err == ("benchmarks.example: --seeds must be at least 1, found 0\n")
+
+
+def test_a_child_that_fails_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    output = """Traceback (most recent call last):
+  File "train.py", line 3, in <module>
+RuntimeError: out of memory
+--------------------
+For simplicity, JAX has removed its internal frames.
+"""
+
+    def run(config: Config) -> None:
+        raise ChildError("train_torch", 1, output)
+
+    assert run_command("training", Config, run, []) == 2
+    assert capsys.readouterr().err == (
+        "benchmarks.training: benchmarks.children.train_torch ended with status 1: "
+        "RuntimeError: out of memory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("", "it printed nothing"),
+        ("bertjax: there is no file 'a'\n\n", "bertjax: there is no file 'a'"),
+    ],
+)
+def test_without_an_exception_the_last_line_tells(output: str, line: str) -> None:
+    assert ChildError("a", 2, output).line == f"benchmarks.children.a ended with status 2: {line}"

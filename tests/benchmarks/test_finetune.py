@@ -43,26 +43,34 @@ class Task:
     def __init__(self, folder, quick: bool = False) -> None:
         self.folder, self.quick = folder, quick
         self.facts = {"machine": {"cpu": "A", "cores": 2}, "precision": "float32"}
+        self.peaks: list[str] = []
         self.asked: list[tuple[str, str, dict[str, Any], Any]] = []
 
     def train(self, who, module, recipe, facts=None, compiled=None) -> dict[str, Any]:
         self.asked.append((who, module, recipe, compiled))
         data = {"train_rows": 80, "test_rows": 20, "train_tokens": 900, "others_cores": 0.0}
-        times = dict.fromkeys(("wall_s", "train_s", "epoch_s", "first_step_s"), 9.0)
+        times = dict.fromkeys(("wall_s", "train_s", "epoch_s"), 9.0)
         cost = {"epochs": 4, "weighted_f1": 0.9, "peak_bytes": 1e9}
-        return {"who": who, **recipe, **data, **times, **cost}
+        return {"who": who, **recipe, **data, **times, **cost, **(facts or {})}
+
+    def peak(self, engine: str) -> dict[str, Any]:
+        self.peaks.append(engine)
+        return {"flops_a_token": 1e6, "matmul_flops": 1e9 if engine == "torch" else 2e9}
 
 
 def test_sides_take_turns_and_the_second_run_finds_what_the_first_compiled(tmp_path) -> None:
     task = Task(tmp_path)
     config = finetune.FinetuneConfig("sample", learning_rate=1e-4, epochs=3, batch_size=16)
-    finetune._run_seeds(task, config, range(3))  # pyright: ignore[reportArgumentType]
+    records = finetune._run_seeds(task, config, range(3))  # pyright: ignore[reportArgumentType]
     names = [who for who, *_ in task.asked]
     assert names == [
         *(FIRST, SECOND, PADDED, GROUPED),
         *(PADDED, GROUPED, FIRST, SECOND),
         *(GROUPED, FIRST, SECOND, PADDED),
     ]
+    assert task.peaks == ["bertjax", "torch"] * 3
+    peaks = {record["who"]: record["matmul_flops"] for record in records}
+    assert peaks == {FIRST: 2e9, SECOND: 2e9, PADDED: 1e9, GROUPED: 1e9}
     folders = [compiled for who, *_, compiled in task.asked if who in (FIRST, SECOND)]
     assert folders[0] == folders[1] != folders[2] == folders[3]
     theirs = {who: recipe for who, _, recipe, _ in task.asked[:4]}

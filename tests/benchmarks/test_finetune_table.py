@@ -13,7 +13,6 @@ def record(who: str, scale: float = 1.0, score: float = 0.9) -> dict[str, Any]:
         "wall_s": seconds,
         "train_s": seconds / 2,
         "epoch_s": seconds / 10,
-        "first_step_s": 1.0,
         "weighted_f1": score,
         "train_tokens": 500,
         "epochs": 4,
@@ -33,11 +32,14 @@ def test_figures_are_medians_and_ratios_are_to_each_trainer() -> None:
     rows = sides_rows(records)
     assert rows[:3] == [
         ["whole process", "40.00 s", "30.00 s", "60.00 s", "50.00 s"],
-        ["first run / theirs", "", "", "0.67", "0.80"],
-        ["second run / theirs", "", "", "0.50", "0.60"],
+        ["whole process: first run / theirs", "", "", "0.67", "0.80"],
+        ["whole process: second run / theirs", "", "", "0.50", "0.60"],
     ]
     table = {row[0]: row[1:] for row in rows}
-    assert table["first run / theirs"] == ["", "", "2.00", "2.00"]  # the last one: of memory
+    assert table["peak memory: first run / theirs"] == ["", "", "2.00", "2.00"]
+    assert table["tokens a second: first run / theirs"] == ["", "", "1.50", "1.25"]
+    assert table["tokens a second: second run / theirs"] == ["", "", "2.00", "1.67"]
+    assert len(table) == len(rows)  # no two have one name
     assert table["real tokens a second of it"] == ["100", "133", "67", "80"]
     assert {len(row) for row in rows} == {5}
 
@@ -46,6 +48,14 @@ def test_what_a_side_does_not_tell_is_a_dash() -> None:
     table = {row[0]: row[1:] for row in sides_rows([record(who) for who in SECONDS])}
     assert table["the step: compiling"] == ["6.00 s", "6.00 s", "-", "-"]
     assert table["waiting for batches"] == ["1.2%", "1.2%", "-", "-"]
+    assert table["of peak, in such an epoch"] == ["-"] * 4
+
+
+def test_the_share_of_the_peak_is_of_an_epochs_real_tokens() -> None:
+    """500 tokens of 8e6 in 4 s are 1e9 a second, a quarter of the peak."""
+    told = {"flops_a_token": 8e6, "matmul_flops": 4e9}
+    table = {row[0]: row[1:] for row in sides_rows([record(who) | told for who in SECONDS])}
+    assert table["of peak, in such an epoch"] == ["25%", "33%", "17%", "20%"]
 
 
 def test_the_score_is_the_mean() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from benchmarks import growth
 from benchmarks.growth import GrowthConfig
 from benchmarks.processes import Child
+from benchmarks.shapes import SIZES
 
 KEYS = ("call_s", "tokenize_s", "plan_s", "pack_s")
 
@@ -60,21 +62,35 @@ def test_one_size_grows_and_the_others_stay() -> None:
     ]
 
 
+def peak_of(points: str, size: int) -> float:
+    """Of which a step of 2 texts of 8 tokens reaches all if it takes a second."""
+    layers = size if points == "layers" else SIZES["tiny"].num_hidden_layers
+    sizes = replace(SIZES["tiny"], num_hidden_layers=layers)
+    return 3 * sizes.forward_flops([8, 8], first_only=True)
+
+
 def test_lines_are_of_medians_in_the_order_of_sizes() -> None:
     records: list[dict[str, Any]] = []
     for points in ("length, texts stay", "length, tokens stay", "batch", "layers", "rows"):
         for size, seconds in ((64, 4.0), (32, 1.0), (32, 3.0)):
             times = {key: [seconds] for key in KEYS}
-            records.append({"points": points, "size": size, **times})
+            record = {"points": points, "size": size, "model": "tiny", "peak_bytes": 1e6 * size}
+            record |= {"texts": 2, "length": 8} if points != "rows" else {}
+            record |= {"matmul_flops": peak_of(points, size)} if points != "rows" else {}
+            records.append({**record, **times})
     panels = growth.panels_of(records)
     assert [len(panel.curves) for panel in panels] == [2, 1, 1, 3]
     assert panels[1].curves[0].sizes == (32, 64)
     assert panels[1].curves[0].seconds == (2.0, 4.0)
-    row = growth.growth_rows(panels)[2]
+    row = growth.growth_rows(panels, records)[2]
     assert row == [
         *("A step, by batch, step", "texts a step", "32", "64"),
         *("2,000.0 ms", "4,000.0 ms", "1.00", "x 2.00"),
+        *("50%", "25%", "32 MB", "64 MB"),
     ]
+    depth, rows = (growth.growth_rows(panels, records)[i] for i in (3, -1))
+    assert depth[-4:-2] == ["50%", "25%"]  # of the layers of that point
+    assert rows[-4:-2] == ["-", "-"]
 
 
 def test_all_points_are_measured_in_turns_and_drawn(
@@ -88,7 +104,7 @@ def test_all_points_are_measured_in_turns_and_drawn(
             assert Path(settings["data"]).exists()
         ran.append((module, settings))
         times = {key: [0.1] for key in KEYS}
-        return Child({"precision": "float32", **times}, 1.0, 1)
+        return Child({"precision": "float32", "peak_bytes": 1, **times}, 1.0, 1)
 
     monkeypatch.setattr(growth, "run_child", run_child)
     monkeypatch.setattr(growth, "append_record", lambda *_: None)

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import inference, processes
 from benchmarks.inference import InferenceConfig
+from benchmarks.processes import PROCESSOR
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--rounds", "0"], "--rounds must be at least 1, found 0"),
         (["--calls", "-3"], "--calls must be at least 1, found -3"),
         (["--shapes", "base"], "'base' is no shape: write MODEL-TEXTSxTOKENS"),
+        (["--shapes"], "there is nothing to measure: name shapes after --shapes"),
         (["--batch-sizes", "0", "16"], "--batch-sizes must be 1 or more each"),
         (["--parts"], "there is nothing to measure: name some of forward, texts, one-text"),
         (["--checkpoint", "./absent"], "there is no folder './absent'"),
@@ -75,15 +77,17 @@ def test_every_part_gives_a_table_and_a_panel(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The children are replaced by what they report; the rest runs as it is."""
-    made, panels = [], []
+    made, drawn = [], []
 
-    def run_child(program: str, settings: dict[str, Any]) -> processes.Child:
+    def run_child(program: str, settings: dict[str, Any], environment) -> processes.Child:
+        assert environment == PROCESSOR
         made.append(program)
         Path(settings.get("folder", "/")).mkdir(exist_ok=True)
         return processes.Child({"precision": "bfloat16", "class_counts": [1, 2]}, 1.0, 1)
 
     def measure(benchmark, sides, facts, settings, rounds, environment, quick):
         assert (benchmark, rounds, quick) == ("inference", 1, True)
+        assert environment == PROCESSOR
         times = {f"{what}_{p}_s": 0.1 for what in ("tokens", "text") for p in ("p50", "p99")}
         result = {"call_s": [0.1], "first_s": 1.0, "matmul_flops": 1e12, "peak_bytes": 1e8}
         result |= {"batch_size": 16, "agreement": 1.0, "flops": 1e9, "tokens": 32, **times}
@@ -91,7 +95,7 @@ def test_every_part_gives_a_table_and_a_panel(
 
     monkeypatch.setattr(inference, "run_child", run_child)
     monkeypatch.setattr(inference, "measure", measure)
-    monkeypatch.setattr(inference, "draw", lambda name, title, shown, note: panels.extend(shown))
+    monkeypatch.setattr(inference, "draw", lambda name, _, shown, note: drawn.append((name, shown)))
     assert inference.main(["--quick"]) == 0
     assert made == [
         *("auto_precision", "make_random", "export_peers"),
@@ -100,4 +104,20 @@ def test_every_part_gives_a_table_and_a_panel(
     shown = capsys.readouterr().out
     titles = ("Forward pass, tiny-2x8", "40 texts, from text to probabilities", "One text of 32")
     assert all(title in shown for title in titles)
-    assert [len(panel.bars) for panel in panels] == [10, 8, 8]
+    assert [(name, [len(panel.bars) for panel in panels]) for name, panels in drawn] == [
+        ("inference-forward-quick", [10]),
+        ("inference-texts-quick", [8]),
+        ("inference-one-text-quick", [8]),
+    ]
+
+
+def test_where_no_result_counts_there_is_no_chart(tmp_path: Path, monkeypatch, capsys) -> None:
+    record = {"who": "ONNX Runtime", "precision": "int8", "call_s": [0.1], "first_s": 1.0}
+    record |= {"texts": 1, "flops": 1.0, "matmul_flops": 1.0, "peak_bytes": 1, "agreement": 0.9}
+    (tmp_path / "classifier").mkdir()
+    child = processes.Child({"class_counts": [1]}, 1.0, 1)
+    monkeypatch.setattr(inference, "run_child", lambda *_: child)
+    monkeypatch.setattr(inference, "measure", lambda *_: [record | {"batch_size": 16}])
+    task = inference.Task(InferenceConfig(), (), ("int8",), tmp_path)
+    assert inference._texts(task, ["a"]) == []
+    assert "int8 does not count" in capsys.readouterr().out

@@ -46,6 +46,10 @@ def test_int8_that_changes_classes_does_not_count(capsys: pytest.CaptureFixture[
     assert "int8 does not count" in capsys.readouterr().out
 
 
+def test_without_bertjax_nothing_is_compared_with_it() -> None:
+    assert inference_table.texts_rows([texts_record("ORT", "int8", 5.0, 1.0)])[0][4] == "-"
+
+
 def test_a_row_of_one_text_compares_with_and_without_the_tokenizer() -> None:
     def record(who: str, scale: float) -> dict[str, Any]:
         keys = ("tokens_p50_s", "tokens_p99_s", "text_p50_s", "text_p99_s")

@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks import loading
+from benchmarks.processes import PROCESSOR, Child
 
 
 def result(seconds: float, extra: float) -> dict[str, float]:
@@ -38,6 +39,17 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         "benchmarks.loading: --repeats must be at least 1, found 0\n"
     )
+
+
+def test_both_load_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(loading, "run_child", lambda *given: asked.append(given) or Child({}, 1, 1))
+    loading._measure("folder", 2)
+    assert [module for module, *_ in asked] == [
+        *("load_bertjax", "load_transformers"),
+        *("load_transformers", "load_bertjax"),
+    ]
+    assert all(environment == PROCESSOR for *_, environment in asked)
 
 
 def test_other_weights_than_the_peers_are_an_error() -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,27 @@ def test_the_command_says_nothing_of_this_machines_folders(tmp_path: Path) -> No
 
 def test_what_is_not_installed_has_no_version() -> None:
     assert set(machine.versions(["numpy", "no-such-package"])) == {"numpy"}
+
+
+def test_a_checkout_is_told_with_what_is_not_committed(tmp_path: Path) -> None:
+    """Results, which every benchmark adds to, are no change of what is measured."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
+
+    assert machine.checkout(tmp_path) == {}
+    for name in ("bertjax", "benchmarks/results"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a").write_text("1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    (tmp_path / "benchmarks/results/a").write_text("2")
+    found = machine.checkout(tmp_path)
+    assert (len(found["commit"]), found["dirty"]) == (40, False)
+    (tmp_path / "bertjax/b").write_text("new")
+    assert machine.checkout(tmp_path) == {"commit": found["commit"], "dirty": True}
 
 
 def test_idle_time_is_not_busy(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> processe
     """A program of one line as the child `example` of an otherwise empty project."""
     folder = tmp_path / "benchmarks" / "children"
     folder.mkdir(parents=True)
+    for package in (folder.parent, folder):  # or another one on the path comes first
+        (package / "__init__.py").touch()
     (folder / "example.py").write_text(f"import sys\nfrom pathlib import Path\n{line}\n")
     monkeypatch.setattr(processes, "ROOT", tmp_path)
     return processes.run_child("example", {"seed": 3})

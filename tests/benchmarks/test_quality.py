@@ -21,6 +21,9 @@ FACTS = {
         (["sample", "--seeds", "0"], "--seeds must be at least 1, found 0"),
         (["sample", "--grid-seeds", "-1"], "--grid-seeds must be at least 1, found -1"),
         (["sample", "--grid-epochs"], "the Trainer's grid is empty"),
+        (["sample", "--grid-epochs", "2", "0"], "--grid-epochs must be 1 or more each, found"),
+        (["sample", "--grid-learning-rates", "-1"], "--grid-learning-rates must be above 0 each"),
+        (["sample", "--grid-learning-rates", "nan"], "--grid-learning-rates must be above 0 each"),
     ],
 )
 def test_a_mistake_is_one_line(

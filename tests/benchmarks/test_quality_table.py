@@ -17,7 +17,7 @@ def grid_record(rate: float, epochs: int, score: float) -> dict[str, Any]:
 
 
 def seed_record(who: str, seed: int, score: float, seconds: float) -> dict[str, Any]:
-    times = dict.fromkeys(("wall_s", "train_s", "epoch_s", "first_step_s", "compile_s"), seconds)
+    times = dict.fromkeys(("wall_s", "train_s", "epoch_s", "compile_s"), seconds)
     return {"who": who, "seed": seed, "weighted_f1": score, "peak_bytes": 2e9, **times}
 
 

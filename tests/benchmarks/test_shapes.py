@@ -18,6 +18,13 @@ def test_another_name_is_a_mistake(name: str) -> None:
         Shape.parse(name)
 
 
+@pytest.mark.parametrize("name", ["tiny-0x8", "tiny-2x0", "tiny-2x1024"])
+def test_a_batch_of_nothing_or_of_longer_texts_is_a_mistake(name: str) -> None:
+    assert Shape.parse("tiny-1x512").length == 512
+    with pytest.raises(UserError, match="write 1 text or more, of 1 to 512 tokens"):
+        Shape.parse(name)
+
+
 def test_a_child_gets_the_sizes_under_the_names_of_a_config() -> None:
     settings = Shape("minilm", 2, 8).settings()
     assert (settings["texts"], settings["length"]) == (2, 8)

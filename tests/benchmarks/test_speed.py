@@ -26,6 +26,16 @@ def test_a_row_is_of_the_median_of_medians_and_the_first_side_is_ours() -> None:
     ]
 
 
+def test_without_bertjax_nothing_is_compared_with_it() -> None:
+    records = [record("ORT", [0.2]) | {"precision": "int8"}]
+    assert speed.speed_rows(records, flops=lambda _: 1e11)[0][:4] == [
+        "ORT",
+        "int8",
+        "200.0 ms",
+        "-",
+    ]
+
+
 def test_another_precision_is_another_side() -> None:
     records = [record("a", [1.0]), record("b", [2.0]), record("a", [3.0]) | {"precision": "int8"}]
     sides = speed.by_side(records)

@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks import step_memory
+from benchmarks.shapes import Shape
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,7 @@ def record(who: str, seconds: float, temporary: float) -> dict[str, object]:
         "trace_s": 1.0,
         "compile_s": 4.0,
         "temporary_bytes": temporary,
+        "matmul_flops": 3 * Shape("tiny", 4, 8).forward_flops(first_only=True) / 0.1,
         "peak_bytes": 3e9,
     }
 
@@ -46,9 +48,9 @@ def test_each_option_stands_beside_the_plain_step() -> None:
         record("plain", 0.2, 2e9),
     ]
     shared = ("1.0 s", "4.0 s")
-    assert step_memory.option_rows(records) == [
-        ["plain", "200.0 ms", "1.00", *shared, "2,000 MB", "1.00", "3,000 MB"],
-        ["accumulation 2", "240.0 ms", "1.20", *shared, "1,000 MB", "0.50", "3,000 MB"],
+    assert step_memory.option_rows(records, Shape("tiny", 4, 8)) == [
+        ["plain", "200.0 ms", "1.00", "50%", *shared, "2,000 MB", "1.00", "3,000 MB"],
+        ["accumulation 2", "240.0 ms", "1.20", "42%", *shared, "1,000 MB", "0.50", "3,000 MB"],
     ]
 
 

@@ -9,6 +9,9 @@ from benchmarks.processes import Child
     [
         (["--rounds", "0"], "--rounds must be at least 1, found 0"),
         (["--shapes", "base"], "'base' is no shape: write MODEL-TEXTSxTOKENS"),
+        (["--shapes", "tiny-2x1024"], "'tiny-2x1024' is no shape: write 1 text or more"),
+        (["--shapes"], "there is nothing to measure: name shapes"),
+        (["--lengths", "half", "--shapes", "tiny-4x1"], "--lengths half needs rows of 2 tokens"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, expected, capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,6 +19,13 @@ def test_a_mistake_is_one_line(arguments, expected, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().err
     assert shown.startswith(f"benchmarks.training: {expected}")
     assert shown.count("\n") == 1
+
+
+def test_a_precision_that_is_none_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        training.main(["--precisions", "float16"])
+    assert exit.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_texts_of_any_length_are_measured_packed_and_padded() -> None:
@@ -29,6 +39,14 @@ def test_texts_of_any_length_are_measured_packed_and_padded() -> None:
         ("bertjax", False),
         ("torch", False),
     ]
+
+
+def test_every_setting_has_a_chart_of_its_own() -> None:
+    name, config = training.chart_name, training.TrainingConfig
+    assert name(config(), on_processor=True) == "training-default"
+    assert name(config(memory="kept", quick=True), on_processor=True) == "training-kept-quick"
+    half = config(memory="huge-pages", lengths="half")
+    assert name(half, on_processor=False) == "training-huge-pages-half-gpu"
 
 
 def test_the_first_call_is_told_by_its_parts() -> None:

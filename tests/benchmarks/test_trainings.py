@@ -37,8 +37,17 @@ def test_a_child_gets_the_table_and_the_precision_of_this_machine(children, tmp_
     module, settings, _ = children[-1]
     assert module == "finetune_trainer"
     assert (settings["data"], settings["text"]) == ("sample", ["title", "description"])
+    assert all(environment["JAX_PLATFORMS"] == "cpu" for *_, environment in children)
     assert (settings["precision"], settings["seed"], settings["threads"]) == ("float32", 3, 2)
     assert task.name == "quality"
+
+
+def test_a_peak_is_of_the_same_table_in_one_library(children, tmp_path: Path) -> None:
+    task = trainings.Task("finetune", {"data": "a.csv", "threads": 2}, {}, tmp_path, quick=False)
+    assert task.peak("torch") == {"precision": "float32", "epochs": 4}
+    module, settings, environment = children[-1]
+    assert (module, settings["data"], settings["engine"]) == ("table_peak", "a.csv", "torch")
+    assert environment["JAX_PLATFORMS"] == "cpu"
 
 
 def test_the_quick_table_has_columns_of_its_own(children, tmp_path: Path) -> None:
