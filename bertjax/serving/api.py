@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.deadline import Deadline
 from bertjax.serving.errors import ApiError, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
@@ -100,7 +101,11 @@ def make_app(
     ):
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
-    app.add_middleware(Front, metrics=service.metrics, token=token, limits=service.limits)
+    limits = service.limits
+    app.add_middleware(Deadline, seconds=limits.timeout)
+    app.add_middleware(  # around all of the above
+        Front, metrics=service.metrics, token=token, max_body_bytes=limits.max_body_bytes
+    )
     return app
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertjax.data.tokens import Pieces, joined
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
-from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping, too_slow
+from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping
 from bertjax.serving.metrics import ModelMetrics
 from bertjax.serving.occlusion import Word, occlusions
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
@@ -25,7 +25,7 @@ class Service:
     """Answers from a predictor, whose programs are compiled before the first.
 
     What is asked before `classifier` (for `embed`: `embedder`) is compiled, or when too many texts
-    wait, or takes too long, raises an ApiError.
+    wait, raises an ApiError. Whoever asks bounds the time, and cancels.
     """
 
     def __init__(
@@ -181,14 +181,11 @@ class Service:
         if self._arriving + batcher.waiting + len(texts) > self.limits.max_queue:
             raise overloaded(1)
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                with batcher.expecting():
-                    pieces = await self._tokenized(texts)
-                    self._check_room(len(pieces.ids))
-                    future = batcher.submit(pieces.ids)
-                return pieces, await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise too_slow(self.limits.timeout) from None
+            with batcher.expecting():
+                pieces = await self._tokenized(texts)
+                self._check_room(len(pieces.ids))
+                future = batcher.submit(pieces.ids)
+            return pieces, await asyncio.wrap_future(future)
         except QueueFull:
             raise overloaded(1) from None
         except Closed:

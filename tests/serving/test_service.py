@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from bertjax.serving import api
 from bertjax.serving.predictor import Predictor
 
 TEXT = "the cat of the bank"
@@ -57,6 +58,19 @@ def test_what_takes_too_long_is_given_up(start_server, predictor, error_of, monk
         answer = server.post("/predict", {"text": TEXT})
         assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
         held.go.set()
+
+
+def test_scoring_is_given_up_as_all_work_is(start_server, predictor, error_of, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(api, "classification_scores", lambda *_: go.wait(TIMEOUT))
+    with start_server(predictor, timeout=0.3) as server:
+        rows = [{"text": TEXT, "label": "money"}]
+        try:
+            answer = server.post("/evaluate", {"rows": rows}, timeout=TIMEOUT / 2)
+            assert server.client.get("/health").status_code == 200
+        finally:
+            go.set()
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
 
 
 def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
