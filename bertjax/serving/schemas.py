@@ -168,7 +168,8 @@ class WordAnswer(BaseModel):
 class ExplainAnswer(BaseModel):
     model: str
     prediction: PredictionAnswer
-    words: list[WordAnswer]
+    words: list[WordAnswer] = Field(description="Those that are read, or groups of them.")
+    words_at_once: int = Field(description="In a group: a long text is not read once a word.")
 
 
 class ClassScores(BaseModel):
