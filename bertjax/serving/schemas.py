@@ -147,7 +147,10 @@ class PredictionAnswer(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    model: str = Field(description="The id of the model, which changes with any of its files.")
+    model: str = Field(
+        description="The id of the model, which changes with any of its files. As the header X-Model "
+        "of another request, it asks for the same model, where there are two."
+    )
     predictions: list[PredictionAnswer] = Field(description="In the order of the texts.")
 
 
@@ -212,3 +215,6 @@ class ModelAnswer(BaseModel):
     parameters: int
     versions: dict[str, str] = Field(description="Of what trained it, and of what serves it.")
     scores: dict[str, Any] = Field(description="On the held-out rows of its training.")
+    others: dict[str, str] = Field(
+        default={}, description="Id and name of a model that answers a share of the requests."
+    )
