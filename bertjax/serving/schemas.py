@@ -148,8 +148,8 @@ class PredictionAnswer(BaseModel):
 
 class PredictAnswer(BaseModel):
     model: str = Field(
-        description="The id of the model, which changes with any of its files. As the header X-Model "
-        "of another request, it asks for the same model, where there are two."
+        description="The id of the model, which changes with any of its files. Where there are "
+        "two, it asks for the same one as the header X-Model of another request."
     )
     predictions: list[PredictionAnswer] = Field(description="In the order of the texts.")
 

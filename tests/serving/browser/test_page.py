@@ -109,12 +109,12 @@ def test_sign_and_size_are_told_by_lines_and_in_words_too(page, server):
         assert thickness == pytest.approx(1 + 2 * share, abs=0.06)
     assert {style for _, style, _ in styles} == {"solid", "wavy"}
     ranked = sorted(words, key=lambda word: -abs(word["weight"]))
-    signs = ["−" if word["weight"] > 0 else "+" for word in ranked]
+    signs = ["\N{MINUS SIGN}" if word["weight"] > 0 else "+" for word in ranked]
     expected = [
         f"{word['text']}{sign}{100 * abs(word['weight']):.1f} %"
         for word, sign in zip(ranked, signs, strict=True)
     ]
-    listed = page.get_by_role("list", name=re.compile("The probability of .* without"))
+    listed = page.get_by_role("list", name="Change in the probability of")
     expect(listed.get_by_role("listitem")).to_have_text(expected)
 
 
@@ -225,6 +225,7 @@ def test_a_report_behind_a_token_opens_with_it(browser, predictor, start_server)
         alert, token = page.get_by_role("alert"), page.get_by_label("Token of this server")
         expect(alert).to_have_text("This server asks for a token.")
         expect(token).to_be_focused()
+        expect(page.locator("#waits")).to_be_visible()
         page.keyboard.type("open")
         page.get_by_role("textbox", name="Text").fill(TEXT)
         page.get_by_role("button", name="Classify").click()
@@ -234,6 +235,7 @@ def test_a_report_behind_a_token_opens_with_it(browser, predictor, start_server)
         page.keyboard.press("Tab")
         expect(page.locator("#facts")).to_contain_text(server.about["model"])
         expect(alert).to_have_text("")
+        expect(page.locator("#waits")).to_be_hidden()
         page.get_by_text("All of it as JSON").click()
         expect(page.locator("#json")).to_contain_text(server.about["model"])
         page.close()
@@ -253,7 +255,7 @@ def test_values_of_a_regression_are_no_percentages(browser, checkpoint, start_se
         for item, (name, value) in zip(values.get_by_role("listitem").all(), ranked, strict=True):
             label, shown = item.locator("span span").all_inner_texts()
             assert label == name
-            assert float(shown.replace("−", "-")) == pytest.approx(value, rel=1e-3)
+            assert float(shown.replace("\N{MINUS SIGN}", "-")) == pytest.approx(value, rel=1e-3)
         expect(page.locator(".track")).to_have_count(0)
         page.get_by_role("button", name="Which words").click()
         expect(page.locator("#how")).to_contain_text(f"the value of {prediction['label']} falls")
