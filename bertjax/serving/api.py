@@ -178,11 +178,12 @@ def _predictions(service: Service, about: dict[str, Any]) -> APIRouter:
 
     @router.post("/explain", summary="Which words carry a prediction")
     async def explain(request: Request, body: types.explain) -> ExplainAnswer:
-        prediction, words = await _unless_gone(request, service.explain(body.text))
+        found = await _unless_gone(request, service.explain(body.text))
         return ExplainAnswer(
             model=model,
-            prediction=PredictionAnswer(**prediction),
-            words=[WordAnswer(**word._asdict()) for word in words],
+            prediction=PredictionAnswer(**found.prediction),
+            words=[WordAnswer(**word._asdict()) for word in found.words],
+            words_at_once=found.words_at_once,
         )
 
     return router

@@ -1,9 +1,13 @@
-"""Two apps as one: a share of the requests tries out another model."""
+"""Two apps as one: a share of the requests tries out another model.
+
+A request may name the model that it wants, as one that explains a prediction does.
+"""
 
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+HEADER = b"x-model"  # the id of a model
 App = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable], Awaitable[None]]
 
 
@@ -15,19 +19,33 @@ class Canary:
         other: the app that is tried out. Its answers name its model.
         share: of the requests, from 0 to 1.
         ready: whether the other answers yet.
+        models: the ids of the two, by which requests may ask for one; any other id is none.
         seed: of which requests.
     """
 
     def __init__(
-        self, app: App, other: App, share: float, ready: Callable[[], bool], seed: int | None = None
+        self,
+        app: App,
+        other: App,
+        share: float,
+        ready: Callable[[], bool],
+        models: tuple[str, str] = ("", ""),
+        seed: int | None = None,
     ):
         self.app = app
         self.other = other
         self.share = share
         self.ready = ready
+        self.models = models
         self._random = random.Random(seed)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         asks = scope["type"] == "http" and scope["method"] == "POST"
-        other = asks and self.ready() and self._random.random() < self.share
+        other = asks and self.ready() and self._is_other(dict(scope["headers"]))
         await (self.other if other else self.app)(scope, receive, send)
+
+    def _is_other(self, headers: dict[bytes, bytes]) -> bool:
+        wanted = headers.get(HEADER, b"").decode("latin-1")
+        if wanted and wanted in self.models:
+            return wanted == self.models[1]
+        return self._random.random() < self.share

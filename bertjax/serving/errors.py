@@ -61,6 +61,7 @@ def too_slow(seconds: float) -> ApiError:
     return ApiError(
         503,
         "timeout",
-        f"there was no answer within {seconds:g} s: send fewer texts, or send them later",
+        f"there was no answer within {seconds:g} s: send fewer or shorter texts, or "
+        "send them later",
         {"Retry-After": "1"},
     )

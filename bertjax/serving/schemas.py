@@ -147,7 +147,10 @@ class PredictionAnswer(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    model: str = Field(description="The id of the model, which changes with any of its files.")
+    model: str = Field(
+        description="The id of the model, which changes with any of its files. Where there are "
+        "two, it asks for the same one as the header X-Model of another request."
+    )
     predictions: list[PredictionAnswer] = Field(description="In the order of the texts.")
 
 
@@ -168,7 +171,8 @@ class WordAnswer(BaseModel):
 class ExplainAnswer(BaseModel):
     model: str
     prediction: PredictionAnswer
-    words: list[WordAnswer]
+    words: list[WordAnswer] = Field(description="Those that are read, or groups of them.")
+    words_at_once: int = Field(description="In a group: a long text is not read once a word.")
 
 
 class ClassScores(BaseModel):
@@ -211,3 +215,6 @@ class ModelAnswer(BaseModel):
     parameters: int
     versions: dict[str, str] = Field(description="Of what trained it, and of what serves it.")
     scores: dict[str, Any] = Field(description="On the held-out rows of its training.")
+    others: dict[str, str] = Field(
+        default={}, description="Id and name of a model that answers a share of the requests."
+    )

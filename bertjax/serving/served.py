@@ -68,6 +68,7 @@ def make_served(
                 f"({', '.join(about[-1][name])}; {', '.join(about[0][name])}), so requests for one "
                 "are none for the other: serve it by itself"
             )
+    about[0]["others"] = {facts["model"]: facts["name"] for facts in about[1:]}
     alone = threading.Lock()  # two programs at once would share the cores
     services = [
         Service(predictor, limits, metrics.of(facts["model"]), alone)
@@ -84,5 +85,6 @@ def make_served(
     ]
     app = apps[0]
     if len(apps) > 1:
-        app = Canary(apps[0], apps[1], share, lambda: services[1].embeds)
+        models = about[0]["model"], about[1]["model"]
+        app = Canary(apps[0], apps[1], share, lambda: services[1].embeds, models)
     return Served(app, services, about, limits, share)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +13,21 @@ from bertjax.data.tokens import Pieces, joined
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
 from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping
 from bertjax.serving.metrics import ModelMetrics
-from bertjax.serving.occlusion import Word, occlusions
+from bertjax.serving.occlusion import Word, occlusions, passes_within_budget, words_read
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
 from bertjax.serving.programs import Programs
 from bertjax.serving.settings import Limits
 
 _TEXTS = 32  # that are tokenized in one turn
 _SHORT = 2000  # characters that are tokenized sooner than another thread begins
+
+
+class Explanation(NamedTuple):
+    """What the words of a text did for its label."""
+
+    prediction: Prediction
+    words: list[Word]  # those that were read, or groups of them
+    words_at_once: int  # in a group
 
 
 class Service:
@@ -108,18 +117,25 @@ class Service:
         pieces, values = await self._computed(texts, self._embedder, self.embeds)
         return self.predictor.embeddings(pieces, values)
 
-    async def explain(self, text: str) -> tuple[Prediction, list[Word]]:
-        """The prediction of a text, and what each of its words did for its label."""
-        windows = len((await self._tokenized([text])).ids)
-        fit = min(self.limits.max_texts, self.limits.max_queue // windows) - 1
-        words, without = occlusions(text, max(fit, 1))
+    async def explain(self, text: str) -> Explanation:
+        """The prediction of a text, and what each word that was read did for its label.
+
+        The longer the text, the fewer times it is read: words are left out in groups.
+        """
+        pieces = (await self._tokenized([text])).ids
+        loop = asyncio.get_running_loop()
+        words = await loop.run_in_executor(self._tokenizer, self._words_read, text)
+        fit = min(self.limits.max_texts, self.limits.max_queue // len(pieces)) - 1
+        within = passes_within_budget(sum(map(len, pieces)), self.predictor.checkpoint.config)
+        groups, without, size = occlusions(text, words, max(min(fit, within), 1))
         [prediction, *others] = await self.predict([text, *without])
         label = prediction["label"]
         score = prediction["probabilities"][label]
         weights = [score - other["probabilities"][label] for other in others]
-        return prediction, [
-            word._replace(weight=weight) for word, weight in zip(words, weights, strict=True)
+        weighed = [
+            word._replace(weight=weight) for word, weight in zip(groups, weights, strict=True)
         ]
+        return Explanation(prediction, weighed, size)
 
     def _batcher(self, programs: Programs) -> Batcher:
         def run(pieces: list[np.ndarray]) -> np.ndarray:
@@ -161,6 +177,10 @@ class Service:
     def _tokenize(self, texts: Sequence[str]) -> Pieces:
         with self._tokenizing:
             return self.predictor.tokenize(texts)
+
+    def _words_read(self, text: str) -> list[Word]:
+        with self._tokenizing:
+            return words_read(self.predictor, text)
 
     def _check_room(self, pieces: int) -> None:
         """Refuse what no waiting makes possible: windows of long texts are many."""

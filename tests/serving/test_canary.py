@@ -14,11 +14,12 @@ def app_of(name: str):
     return app
 
 
-def answers(canary: Canary, method: str, count: int) -> list[str]:
+def answers(canary: Canary, method: str, count: int, **headers: str) -> list[str]:
     async def ask() -> list[str]:
         transport = httpx.ASGITransport(app=canary)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return [(await client.request(method, "/predict")).text for _ in range(count)]
+            asked = [await client.request(method, "/", headers=headers) for _ in range(count)]
+            return [answer.text for answer in asked]
 
     return asyncio.run(ask())
 
@@ -37,3 +38,14 @@ def test_pages_and_health_are_those_of_the_first():
 def test_the_other_gets_none_before_it_answers():
     canary = Canary(app_of("one"), app_of("other"), 1, lambda: False)
     assert answers(canary, "POST", 5) == ["one"] * 5
+
+
+def test_a_request_may_name_its_model():
+    canary = Canary(app_of("one"), app_of("other"), 0.5, lambda: True, ("a", "b"), seed=0)
+    assert answers(canary, "POST", 9, **{"X-Model": "a"}) == ["one"] * 9
+    assert answers(canary, "POST", 9, **{"X-Model": "b"}) == ["other"] * 9
+    for unknown in ("c", ""):
+        assert set(answers(canary, "POST", 20, **{"X-Model": unknown})) == {"one", "other"}
+    assert answers(canary, "GET", 2, **{"X-Model": "b"}) == ["one"] * 2
+    canary.ready = lambda: False
+    assert answers(canary, "POST", 2, **{"X-Model": "b"}) == ["one"] * 2

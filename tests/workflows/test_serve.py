@@ -89,6 +89,12 @@ def test_a_canary_answers_some_requests_and_is_counted_apart(run, tmp_path):
             scores[answer["model"]] = answer["predictions"][0]["score"]
         assert len(set(scores.values())) == 2
         metrics = httpx.get(f"{url}/metrics").text
+        served = httpx.get(f"{url}/model").json()
+        assert served["others"] == {model: "other" for model in answers if model != served["model"]}
+        for model in [*answers] * 4:  # one that is named explains what it predicted
+            asked = {"json": {"text": "a cat"}, "headers": {"X-Model": model}, "timeout": TIMEOUT}
+            found = httpx.post(f"{url}/explain", **asked).json()
+            assert (found["model"], found["prediction"]["score"]) == (model, scores[model])
     for model, count in answers.items():
         line = f'{{method="POST",model="{model}",path="/predict",status="200"}} {count}.0'
         assert f"bertjax_requests_total{line}" in metrics
