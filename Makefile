@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster browser notebook check-notebook accelerator lint parity snorkel bench wheel clean
+.PHONY: help demo test cluster browser notebook check-notebook accelerator lint parity snorkel bench bench-quick wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
@@ -18,6 +18,7 @@ help:
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make snorkel the tests of weak labels with Snorkel, which needs torch, in .venv-parity"
 	@echo "make bench   the other peers of benchmarks (ONNX Runtime, OpenVINO, Keras) into .venv-parity"
+	@echo "make bench-quick  every benchmark as short as it can be: whether it runs and writes its results"
 	@echo "make wheel   build the wheel and use it from an empty folder"
 	@echo "make clean   remove what these made"
 
@@ -63,6 +64,10 @@ snorkel: .venv-parity/installed
 	$(PARITY)/python -m pytest tests/snorkel -o addopts="--import-mode=importlib -q"
 
 bench: .venv-parity/bench
+
+bench-quick: .venv-parity/bench .venv/installed
+	$(PARITY)/python -m benchmarks.quick --only loading training step_memory growth inference quality finetune serving
+	$(BIN)/python -m benchmarks.quick --only tracking scaling soak
 
 wheel: .venv/installed
 	rm -rf build dist

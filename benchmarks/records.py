@@ -1,13 +1,15 @@
 """Results as JSON lines, and as a table on standard output."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError
 
-RESULTS = Path(__file__).parent / "results"
+PLACE = "BERTJAX_BENCHMARK_RESULTS"  # the variable that names another folder
+RESULTS = Path(os.environ.get(PLACE) or Path(__file__).parent / "results")
 
 
 def append_record(name: str, record: dict[str, Any], folder: Path = RESULTS) -> Path:
