@@ -10,7 +10,12 @@ import jax
 from bertjax.checkpoints.run_file import NAME
 from bertjax.serving.predictor import Predictor
 
-_FILES = ("*.safetensors", "*.bin", "*.msgpack", "config.json", NAME, "tokenizer.json", "vocab.txt")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.msgpack", "*.index.json")
+_TOKENIZER = (
+    *("tokenizer.json", "vocab.txt", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
+_FILES = (*_WEIGHTS, "config.json", NAME, *_TOKENIZER)
 _PACKAGES = ("bertjax", "jax", "jaxlib", "dm-haiku", "transformers", "tokenizers")
 
 
