@@ -199,6 +199,9 @@ class ModelAnswer(BaseModel):
 
     model: str = Field(description="The id, which changes with any of the model's files.")
     name: str = Field(description="Of the run folder.")
+    run_id: str | None = Field(
+        description="Of MLflow, where the folder is one of its store; else null."
+    )
     checkpoint: str | None = Field(description="What the fine-tuning started from.")
     labels: list[str]
     problem: str = Field(description="single_label_classification, for example.")

@@ -1,14 +1,18 @@
 """A real server, asked over HTTP."""
 
 import json
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
+from bertjax.checkpoints.run_file import RunFile, write_run_file
 from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.about import model_id
 from bertjax.serving.predictor import Predictor
 
 TEXT = "the cat of the bank"
@@ -85,11 +89,32 @@ def test_an_explanation_weighs_each_word_by_leaving_it_out(server, predictor):
 
 def test_it_tells_what_it_serves(server, checkpoint):
     about = server.client.get("/model").json()
+    assert about == server.about
+    assert about["model"] == model_id(checkpoint.folder)
+    assert about["run_id"] is None
     assert about["labels"] == list(checkpoint.labels)
     assert about["threshold"] == 0.6
     assert about["fallback"] == "uncertain"
     assert about["max_length"] == 64
     assert str(checkpoint.folder.parent) not in json.dumps(about)  # no paths of the machine
+
+
+def test_it_tells_of_the_run_that_made_what_it_serves(start_server, checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "run")
+    scores = {"accuracy": 0.75, "weighted_f1": 0.7}
+    settings = {"checkpoint": "some/base"}
+    made = RunFile(settings=settings, versions={"jax": "0.1.2"}, scores=scores)
+    write_run_file(folder, made)
+    (folder / "MLmodel").write_text("flavors:\n  x: y\nmodel_id: null\nrun_id: 0a1b2c3d\n")
+    with start_server(Predictor.load(folder), warm=False) as server:
+        about = server.client.get("/model").json()
+    assert about["run_id"] == "0a1b2c3d"
+    assert about["checkpoint"] == "some/base"
+    assert about["scores"] == scores
+    assert about["labels"] == ["animals", "money", "weather"]
+    assert about["versions"]["trained with jax"] == "0.1.2"
+    assert about["versions"]["served with jax"] == jax.__version__
+    assert about["model"] == model_id(folder)
 
 
 def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
