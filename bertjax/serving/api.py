@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
-from bertjax.serving.errors import ApiError, not_ready
+from bertjax.serving.errors import ApiError, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
 from bertjax.serving.schemas import (
@@ -189,7 +189,14 @@ def _labelled(service: Service, about: dict[str, Any]) -> APIRouter:
     labels = about["labels"]
     types = request_types(service.limits, about["text_columns"], labels)
 
-    @router.post("/evaluate", summary="Scores on labelled texts")
+    def check_problem() -> None:
+        if about["problem"] != "single_label_classification":
+            raise no_scores(about["name"], about["problem"])
+
+    # Before the rows are looked at: no label would be right.
+    checked = [Depends(check_problem)]
+
+    @router.post("/evaluate", summary="Scores on labelled texts", dependencies=checked)
     async def evaluate(request: Request, body: types.evaluate) -> EvaluateAnswer:
         texts = [row.text for row in body.rows]
         result = await _unless_gone(request, service.probabilities(texts))

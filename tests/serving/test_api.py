@@ -76,6 +76,24 @@ def test_labelled_rows_are_scored(server, predictor):
     assert "rows.0.label: Input should be 'animals', 'money' or 'weather'" in refused.text
 
 
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        ("regression", "gives values, not classes (a regression): only classes can be scored"),
+        ("multi_label_classification", "gives each class a probability of its own (multi-label)"),
+    ],
+)
+@pytest.mark.parametrize("label", ["weather", 0.5])
+def test_what_gives_no_single_class_is_not_scored(
+    problem, reason, label, start_server, checkpoint, error_of
+):
+    config = replace(checkpoint.config, problem_type=problem)
+    with start_server(Predictor(replace(checkpoint, config=config)), warm=False) as server:
+        answer = server.post("/evaluate", {"rows": [{"text": "rain", "label": label}]})
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "no_scores")
+    assert error_of(answer)["message"].startswith(f"model {reason}")
+
+
 def test_an_explanation_weighs_each_word_by_leaving_it_out(server, predictor):
     answer = server.post("/explain", {"text": TEXT}).json()
     prediction = answer["prediction"]
