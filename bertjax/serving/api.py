@@ -1,6 +1,7 @@
 """The HTTP interface of a served model."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -244,7 +245,19 @@ async def _refuse_http(request: Request, error: Any) -> Response:
     if isinstance(error, ApiError):
         return _refuse(request, error)
     code, reason = _FRAMEWORK.get(error.status_code, ("refused", str(error.detail)))
+    if error.status_code == 400:
+        reason = _why_no_json(error.__cause__) or reason
     return _refuse(request, ApiError(error.status_code, code, reason, error.headers))
+
+
+def _why_no_json(cause: BaseException | None) -> str | None:
+    """Of JSON that Python does not read; None: of bytes that are not even text."""
+    if isinstance(cause, RecursionError):
+        return "the body is not JSON that is read here: it is nested too deeply"
+    if isinstance(cause, ValueError) and not isinstance(cause, UnicodeDecodeError):
+        most = sys.get_int_max_str_digits()
+        return f"the body is not JSON that is read here: a number has more than {most} digits"
+    return None
 
 
 async def _refuse_invalid(request: Request, error: Any) -> Response:
@@ -253,8 +266,15 @@ async def _refuse_invalid(request: Request, error: Any) -> Response:
     if found[0]["type"] == "json_invalid":
         reason = f"the body is not JSON: {found[0]['ctx']['error']} at {found[0]['loc'][-1]}"
         return _refuse(request, ApiError(400, "malformed", reason))
-    path = found[0]["loc"][1:]
-    where = ".".join(map(str, path[1:] if path[:1] == path[1:2] else path))  # a form's name first
+    where = ".".join(_place(found[0]["loc"][1:]))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     message = f"{where[:_PATH] or 'body'}: {found[0]['msg']}{more}"
     return _refuse(request, ApiError(422, "invalid", message))
+
+
+def _place(path: tuple[int | str, ...]) -> list[str]:
+    """The names on the way to what is wrong, without those of forms: of a request, and of rows."""
+    names = list(path[1:] if path[:1] == path[1:2] else path)
+    if names[:1] == ["columns"]:
+        del names[1:2]
+    return [name if (name := str(part)).isprintable() else repr(name) for part in names]

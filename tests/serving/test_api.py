@@ -171,12 +171,36 @@ def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
         (json.dumps({"text": "a" * 2**20}), 413, "send at most 30000 bytes"),
         (json.dumps({"texts": ["a"] * 10_000}), 413, "send at most 30000 bytes"),
         ('{"columns": {"title": "a"}}', 422, "text: Field required"),
+        ('{"columns": {}}', 422, "columns: give a row of the text columns text, or a list of 1 to"),
+        ('{"columns": []}', 422, "columns: give a row of the text columns text, or a list of 1 to"),
+        ('{"columns": "a"}', 422, "columns: give a row of the text columns text, or a list of 1"),
+        ('{"columns": null}', 422, "columns: give a row of the text columns text, or a list of 1"),
+        ('{"columns": [{"text": "a"}, {}]}', 422, "columns.1.text: Field required"),
+        (json.dumps({"columns": [{"text": "a"}] * 21}), 422, "columns: List should have at most"),
+        ('{"text": "a", "x\\ny": 1}', 422, "'x\\ny': Extra inputs are not permitted"),
+        (
+            '{"text": ' + "1" * 5000 + "}",
+            400,
+            "the body is not JSON that is read here: a number has",
+        ),
+        ("[" * 5000 + "]" * 5000, 400, "the body is not JSON that is read here: it is nested too"),
     ],
 )
 def test_what_is_no_request_is_refused_in_one_line(body, status, message, server, error_of):
     answer = server.client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == status
     assert message in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/explain", "/evaluate"])
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_said_to_be_json_is_told_of_the_header(kind, path, server, error_of):
+    headers = {} if kind is None else {"content-type": kind}
+    answer = server.client.post(path, content=b'{"text": "cat"}', headers=headers)
+    assert answer.status_code == 422
+    message = error_of(answer)["message"]
+    assert message.startswith("body: give a JSON object with ")
+    assert message.endswith("and the header Content-Type: application/json")
 
 
 def test_a_body_of_unknown_length_is_bounded_too(server, error_of):
@@ -190,12 +214,53 @@ def test_a_body_of_unknown_length_is_bounded_too(server, error_of):
 
 
 @pytest.mark.parametrize(
-    "text", ["\x00", "a\x00b", " ", "\u202e", "\U0001d573\U0001f996" * 50, "\ufffe"]
+    "text", ["a\x00b", " a", "\u202ea", "\U0001d573\U0001f996" * 50, "\ufffe", ".", "\u0301"]
 )
 def test_odd_characters_are_text(text, server, predictor):
     answer = server.post("/predict", {"text": text})
     assert answer.status_code == 200
     assert answer.json()["predictions"] == predictor([text])
+
+
+@pytest.mark.parametrize("blank", [" ", "\x00", " \n\t\x00", "\u202e", "\u200b", "\xa0\u3000"])
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/predict", lambda blank: {"text": blank}, "text"),
+        ("/predict", lambda blank: {"texts": ["cat", blank]}, "texts.1"),
+        ("/embed", lambda blank: {"text": blank}, "text"),
+        ("/explain", lambda blank: {"text": blank}, "text"),
+        (
+            "/evaluate",
+            lambda blank: {"rows": [{"text": blank, "label": "money"}]},
+            "rows.0.text",
+        ),
+    ],
+)
+def test_a_text_of_which_nothing_is_read_is_refused(blank, path, body, where, server, error_of):
+    answer = server.post(path, body(blank))
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "invalid")
+    assert error_of(answer)["message"] == (
+        f"{where}: String should have at least 1 character that is not white space or a control "
+        "character"
+    )
+
+
+def test_a_row_needs_something_to_read_in_one_of_its_columns(start_server, checkpoint, error_of):
+    run = replace(checkpoint.run, text=("title", "body"))
+    with start_server(Predictor(replace(checkpoint, run=run)), warm=False) as server:
+        for title, body in (("", ""), (None, None), ("", None), (" ", "\x00"), ("\n", "")):
+            row = {"title": title, "body": body, "price": "3"}
+            answer = server.post("/predict", {"columns": row})
+            assert (answer.status_code, error_of(answer)["code"]) == (422, "invalid")
+            assert error_of(answer)["message"].startswith(
+                "columns: The text columns should have at least 1 character that is not white"
+            )
+            rows = [{"title": "", "body": "cat"}, row]
+            message = error_of(server.post("/predict", {"columns": rows}))["message"]
+            assert message.startswith("columns.1: The text columns should have")
+        answer = server.post("/predict", {"columns": {"title": None, "body": "cat"}})
+        assert error_of(answer)["code"] == "not_ready"  # nothing is wrong with it
 
 
 def test_other_paths_and_methods_are_refused_in_the_same_shape(server, error_of):
@@ -295,7 +360,7 @@ def test_docs_need_nothing_from_elsewhere(server):
     assert server.client.get("/static/swagger-ui-bundle.js").status_code == 200
 
 
-@pytest.mark.parametrize("text", [" ", "cat"])
+@pytest.mark.parametrize("text", [".", "cat"])
 def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server, predictor):
     with start_server(predictor, max_texts=1, max_queue=2) as server:
         answer = server.post("/explain", {"text": text})
