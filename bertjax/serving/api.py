@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 import bertjax.serving
 from bertjax.data.labels import encode_labels
@@ -88,11 +89,14 @@ def make_app(
         version=about["model"],
         description=f"{about['name']}: a text classifier for {', '.join(about['labels'])}.",
         lifespan=lifespan,
+        redirect_slashes=False,  # it would lead to whatever Host the client has named
     )
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.state.metrics = service.metrics
-    app.include_router(_states(service))
+    states = _states(service)
+    app.include_router(states)
+    routes = [*app.routes, *states.routes]
     guards = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
     for router, statuses in (
         (_facts(service, about), ()),
@@ -101,7 +105,11 @@ def make_app(
     ):
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
-    app.add_middleware(Front, metrics=service.metrics, token=token, limits=service.limits)
+        routes += router.routes
+    paths = frozenset(route.path for route in routes if isinstance(route, Route))
+    app.add_middleware(
+        Front, metrics=service.metrics, token=token, limits=service.limits, paths=paths
+    )
     return app
 
 
@@ -114,14 +122,17 @@ def _states(service: Service) -> APIRouter:
     router = APIRouter()
     page = files(bertjax.serving).joinpath("page.html").read_text(encoding="utf-8")
 
+    @router.head("/", include_in_schema=False)
     @router.get("/", include_in_schema=False)
     async def page_for_people() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": _ONLY_HERE})
 
+    @router.head("/health", include_in_schema=False)  # as balancers of load ask
     @router.get("/health", summary="Whether the server lives")
     async def health() -> Status:
         return Status(status="live")
 
+    @router.head("/ready", include_in_schema=False)
     @router.get("/ready", summary="Whether it answers", responses=_failures(503))
     async def ready() -> Status:
         if not (service.ready and service.works):

@@ -271,6 +271,20 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(server, error_of)
     assert wrong.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+def test_what_is_up_may_be_asked_without_a_body(path, server):
+    head, get = server.client.head(path), server.client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_nobody_is_sent_to_a_host_that_a_client_names(server, error_of):
+    answer = server.post("/predict/", {"text": TEXT}, headers={"host": "elsewhere.example"})
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert "location" not in answer.headers
+
+
 def test_a_body_that_does_not_arrive_is_not_waited_for(start_server, predictor):
     with start_server(predictor, warm=False, timeout=0.2) as server:
         host, port = server.url.removeprefix("http://").split(":")
@@ -337,10 +351,32 @@ def test_metrics_count_requests_errors_batches_and_tokens(start_server, predicto
         f'bertjax_request_seconds_count{{{of},path="/predict"}} 2.0',
         f"bertjax_batch_texts_sum{{{of}}} 2.0",
         f"bertjax_tokens_total{{{of}}} 6.0",  # [CLS] cat [SEP], [CLS] dog [SEP]
+        f"bertjax_batch_seconds_count{{{of}}} 1.0",
+        f"bertjax_requests_in_progress{{{of}}} 1.0",  # the one that asks
         f"bertjax_queue_texts{{{of}}} 0.0",
         f"bertjax_ready{{{of}}} 1.0",
     ):
         assert line in answer.text.splitlines()
+
+
+def test_what_is_refused_at_the_door_is_counted_by_its_path(start_server, predictor):
+    headers = {"authorization": "Bearer sesame"}
+    with start_server(predictor, token="sesame", warm=False, max_body_bytes=100) as server:
+        server.post("/predict", {"text": TEXT})
+        server.client.get("/secret")
+        server.client.request("PROPFIND", "/embed")
+        server.post("/embed", {"text": "a" * 200}, headers=headers)
+        lines = server.client.get("/metrics", headers=headers).text.splitlines()
+    of = 'model="the-model"'
+    for line in (
+        f'bertjax_requests_total{{method="POST",{of},path="/predict",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="other",{of},path="other",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="other",{of},path="/embed",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="POST",{of},path="/embed",status="413"}} 1.0',
+        f"bertjax_requests_in_progress{{{of}}} 1.0",  # this one
+    ):
+        assert line in lines
+    assert not any("PROPFIND" in line or "secret" in line for line in lines)
 
 
 def test_every_request_is_a_line_of_the_log(server, caplog):
