@@ -84,5 +84,6 @@ def make_served(
     ]
     app = apps[0]
     if len(apps) > 1:
-        app = Canary(apps[0], apps[1], share, lambda: services[1].embeds)
+        other = services[1]
+        app = Canary(apps[0], apps[1], share, lambda: other.embeds and other.works)
     return Served(app, services, about, limits, share)
