@@ -1,6 +1,7 @@
 """The HTTP interface of a served model."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -12,12 +13,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
 from bertjax.serving.deadline import Deadline
-from bertjax.serving.errors import ApiError, not_ready
+from bertjax.serving.errors import ApiError, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
 from bertjax.serving.schemas import (
@@ -88,11 +90,14 @@ def make_app(
         version=about["model"],
         description=f"{about['name']}: a text classifier for {', '.join(about['labels'])}.",
         lifespan=lifespan,
+        redirect_slashes=False,  # it would lead to whatever Host the client has named
     )
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.state.metrics = service.metrics
-    app.include_router(_states(service))
+    states = _states(service)
+    app.include_router(states)
+    routes = [*app.routes, *states.routes]
     guards = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
     for router, statuses in (
         (_facts(service, about), ()),
@@ -101,10 +106,16 @@ def make_app(
     ):
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
+        routes += router.routes
+    paths = frozenset(route.path for route in routes if isinstance(route, Route))
     limits = service.limits
     app.add_middleware(Deadline, seconds=limits.timeout)
     app.add_middleware(  # around all of the above
-        Front, metrics=service.metrics, token=token, max_body_bytes=limits.max_body_bytes
+        Front,
+        metrics=service.metrics,
+        token=token,
+        max_body_bytes=limits.max_body_bytes,
+        paths=paths,
     )
     return app
 
@@ -118,14 +129,17 @@ def _states(service: Service) -> APIRouter:
     router = APIRouter()
     page = files(bertjax.serving).joinpath("page.html").read_text(encoding="utf-8")
 
+    @router.head("/", include_in_schema=False)
     @router.get("/", include_in_schema=False)
     async def page_for_people() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": _ONLY_HERE})
 
+    @router.head("/health", include_in_schema=False)  # as balancers of load ask
     @router.get("/health", summary="Whether the server lives")
     async def health() -> Status:
         return Status(status="live")
 
+    @router.head("/ready", include_in_schema=False)
     @router.get("/ready", summary="Whether it answers", responses=_failures(503))
     async def ready() -> Status:
         if not (service.ready and service.works):
@@ -195,7 +209,14 @@ def _labelled(service: Service, about: dict[str, Any]) -> APIRouter:
     labels = about["labels"]
     types = request_types(service.limits, about["text_columns"], labels)
 
-    @router.post("/evaluate", summary="Scores on labelled texts")
+    def check_problem() -> None:
+        if about["problem"] != "single_label_classification":
+            raise no_scores(about["name"], about["problem"])
+
+    # Before the rows are looked at: no label would be right.
+    checked = [Depends(check_problem)]
+
+    @router.post("/evaluate", summary="Scores on labelled texts", dependencies=checked)
     async def evaluate(request: Request, body: types.evaluate) -> EvaluateAnswer:
         texts = [row.text for row in body.rows]
         result = await _unless_gone(request, service.probabilities(texts))
@@ -243,7 +264,19 @@ async def _refuse_http(request: Request, error: Any) -> Response:
     if isinstance(error, ApiError):
         return _refuse(request, error)
     code, reason = _FRAMEWORK.get(error.status_code, ("refused", str(error.detail)))
+    if error.status_code == 400:
+        reason = _why_no_json(error.__cause__) or reason
     return _refuse(request, ApiError(error.status_code, code, reason, error.headers))
+
+
+def _why_no_json(cause: BaseException | None) -> str | None:
+    """Of JSON that Python does not read; None: of bytes that are not even text."""
+    if isinstance(cause, RecursionError):
+        return "the body is not JSON that is read here: it is nested too deeply"
+    if isinstance(cause, ValueError) and not isinstance(cause, UnicodeDecodeError):
+        most = sys.get_int_max_str_digits()
+        return f"the body is not JSON that is read here: a number has more than {most} digits"
+    return None
 
 
 async def _refuse_invalid(request: Request, error: Any) -> Response:
@@ -252,8 +285,15 @@ async def _refuse_invalid(request: Request, error: Any) -> Response:
     if found[0]["type"] == "json_invalid":
         reason = f"the body is not JSON: {found[0]['ctx']['error']} at {found[0]['loc'][-1]}"
         return _refuse(request, ApiError(400, "malformed", reason))
-    path = found[0]["loc"][1:]
-    where = ".".join(map(str, path[1:] if path[:1] == path[1:2] else path))  # a form's name first
+    where = ".".join(_place(found[0]["loc"][1:]))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     message = f"{where[:_PATH] or 'body'}: {found[0]['msg']}{more}"
     return _refuse(request, ApiError(422, "invalid", message))
+
+
+def _place(path: tuple[int | str, ...]) -> list[str]:
+    """The names on the way to what is wrong, without those of forms: of a request, and of rows."""
+    names = list(path[1:] if path[:1] == path[1:2] else path)
+    if names[:1] == ["columns"]:
+        del names[1:2]
+    return [name if (name := str(part)).isprintable() else repr(name) for part in names]

@@ -65,3 +65,14 @@ def too_slow(seconds: float) -> ApiError:
         "send them later",
         {"Retry-After": "1"},
     )
+
+
+def no_scores(name: str, problem: str) -> ApiError:
+    if problem == "regression":
+        reason = "gives values, not classes (a regression): only classes can be scored"
+    else:
+        reason = (
+            "gives each class a probability of its own (multi-label): only a model that gives a "
+            "text one class can be scored here"
+        )
+    return ApiError(422, "no_scores", f"{name} {reason}")

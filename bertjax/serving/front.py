@@ -17,6 +17,7 @@ from bertjax.serving.metrics import ModelMetrics
 HEADER = "X-Request-ID"
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
 _ASSETS = "/static"  # of /docs
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 log = logging.getLogger("bertjax.serving")
@@ -30,13 +31,22 @@ class Front:
         metrics: that count the requests.
         token: that requests must bear; None: they need none.
         max_body_bytes: of a request.
+        paths: of the app, to be counted by them; all others are one.
     """
 
-    def __init__(self, app: Any, metrics: ModelMetrics, token: str | None, max_body_bytes: int):
+    def __init__(
+        self,
+        app: Any,
+        metrics: ModelMetrics,
+        token: str | None,
+        max_body_bytes: int,
+        paths: frozenset[str] = frozenset(),
+    ):
         self.app = app
         self.metrics = metrics
         self.token = token
         self.max_body_bytes = max_body_bytes
+        self.paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,8 +117,8 @@ class Front:
         return bounded
 
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        path = getattr(scope.get("route"), "path", "other")
-        method = scope["method"] if path != "other" else "other"  # a bounded set of labels
+        path = scope["path"] if scope["path"] in self.paths else "other"  # a bounded set of labels
+        method = scope["method"] if path != "other" and scope["method"] in _METHODS else "other"
         self.metrics.end(method, path, status, seconds)
         log.info(
             "request",

@@ -10,23 +10,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
     Tag,
     create_model,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from bertjax.serving.blank import READ, Read, check_read
 from bertjax.serving.settings import Limits
 
 EXAMPLE = "Segmenting tumours in CT scans with a small U-Net"
 _create: Any = create_model  # its types are those of fields that are known beforehand
 _KINDS = ("text", "texts", "columns")
-_EXPECTED = (
-    "give a JSON object with one of text, texts and columns, and the header Content-Type: "
-    "application/json"
-)
+_EXPECTED = "give a JSON object with {}, and the header Content-Type: application/json"
 
 
 class _Request(BaseModel):
@@ -44,12 +45,15 @@ class Requests:
 
 def request_types(limits: Limits, columns: Sequence[str], labels: Sequence[str]) -> Requests:
     """The types of requests to a model that was trained on `columns` and knows `labels`."""
-    text: Any = Annotated[str, StringConstraints(min_length=1, max_length=limits.max_characters)]
+    sizes = StringConstraints(min_length=1, max_length=limits.max_characters)
+    text: Any = Annotated[str, sizes, Read()]
     cell: Any = Annotated[str, StringConstraints(max_length=limits.max_characters)]
+    readable: Any = [{"properties": {name: {"type": "string", "pattern": READ}}} for name in columns]
     row = _create(
         "Row",
-        __config__=ConfigDict(extra="ignore"),
+        __config__=ConfigDict(extra="ignore", json_schema_extra={"anyOf": readable}),
         __doc__="A cell for each text column; null where it is empty. Others are not read.",
+        __validators__={"check": model_validator(mode="after")(_check_row)},
         **{f"column_{i}": (cell | None, Field(alias=name)) for i, name in enumerate(columns)},
     )
 
@@ -68,11 +72,20 @@ def request_types(limits: Limits, columns: Sequence[str], labels: Sequence[str])
         __doc__="Several texts.",
         texts=(many(text), Field(examples=[[EXAMPLE, "Rolling back a model"]])),
     )
+    table: Any = Annotated[
+        Annotated[row, Tag("row")] | Annotated[many(row), Tag("rows")],
+        Discriminator(
+            _rows_kind,
+            custom_error_type="kind",
+            custom_error_message=f"give a row of the text columns {', '.join(columns)}, or a list "
+            f"of 1 to {limits.max_texts} such rows",
+        ),
+    ]
     rows = _create(
         "Columns",
         __base__=_Request,
         __doc__="A row of a table, or several, of which the text columns are joined.",
-        columns=(row | many(row), Field(examples=[dict.fromkeys(columns, EXAMPLE)])),
+        columns=(table, Field(examples=[dict.fromkeys(columns, EXAMPLE)])),
     )
     labelled = _create(
         "LabelledText",
@@ -92,12 +105,23 @@ def request_types(limits: Limits, columns: Sequence[str], labels: Sequence[str])
             Discriminator(
                 _kind,
                 custom_error_type="kind",
-                custom_error_message=_EXPECTED,
+                custom_error_message=_EXPECTED.format("one of text, texts and columns"),
             ),
         ],
-        explain=one,
-        evaluate=evaluate,
+        explain=_object_with("text", one),
+        evaluate=_object_with("rows", evaluate),
     )
+
+
+def _object_with(field: str, model: Any) -> Any:
+    """A model, of which anything but an object is refused with what is expected."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict | model):
+            raise PydanticCustomError("kind", _EXPECTED.format(field))  # type: ignore[arg-type]
+        return value
+
+    return Annotated[model, BeforeValidator(check)]
 
 
 def _kind(value: Any) -> str | None:
@@ -107,6 +131,13 @@ def _kind(value: Any) -> str | None:
     return next((kind for kind in _KINDS if hasattr(value, kind)), None)
 
 
+def _rows_kind(value: Any) -> str | None:
+    """Whether one row is given or several; None: none."""
+    if isinstance(value, list):
+        return "rows" if value else None
+    return "row" if value and not isinstance(value, str | int | float) else None
+
+
 def texts_of(request: Any) -> list[str]:
     """The texts of a request of any form."""
     if hasattr(request, "text"):
@@ -114,7 +145,16 @@ def texts_of(request: Any) -> list[str]:
     if hasattr(request, "texts"):
         return request.texts
     rows = request.columns if isinstance(request.columns, list) else [request.columns]
-    return [" ".join(filter(None, dict(row).values())) for row in rows]
+    return [_joined(row) for row in rows]
+
+
+def _joined(row: Any) -> str:
+    return " ".join(filter(None, dict(row).values()))
+
+
+def _check_row(row: Any) -> Any:
+    check_read(_joined(row), "The text columns")
+    return row
 
 
 class Error(BaseModel):
@@ -203,6 +243,9 @@ class ModelAnswer(BaseModel):
 
     model: str = Field(description="The id, which changes with any of the model's files.")
     name: str = Field(description="Of the run folder.")
+    run_id: str | None = Field(
+        description="Of MLflow, where the folder is one of its store; else null."
+    )
     checkpoint: str | None = Field(description="What the fine-tuning started from.")
     labels: list[str]
     problem: str = Field(description="single_label_classification, for example.")

@@ -85,6 +85,7 @@ def make_served(
     ]
     app = apps[0]
     if len(apps) > 1:
+        other = services[1]
         models = about[0]["model"], about[1]["model"]
-        app = Canary(apps[0], apps[1], share, lambda: services[1].embeds, models)
+        app = Canary(apps[0], apps[1], share, lambda: other.embeds and other.works, models)
     return Served(app, services, about, limits, share)

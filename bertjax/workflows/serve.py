@@ -55,4 +55,4 @@ def build(config: ServeConfig, token: str | None) -> "Served":
         for run in (config.run, config.canary)
         if run is not None
     ]
-    return make_served(predictors, config.limits, token, config.precision, config.canary_share)
+    return make_served(predictors, config.limits, token, config.precision, config.share)

@@ -10,6 +10,8 @@ from bertjax.errors import UserError
 from bertjax.models.configs import Precision
 from bertjax.serving.settings import Limits
 
+_SHARE = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicasConfig:
@@ -70,19 +72,26 @@ class ServeConfig:
     """Of matrix products; auto: bfloat16 where the hardware has it."""
     canary: str | None = None
     """Another run folder, which answers a share of the requests to be tried out."""
-    canary_share: float = 0.1
-    """Of the requests that --canary answers."""
+    canary_share: float | None = None
+    """Of the requests that --canary answers; by default 0.1."""
     tracking_uri: str | None = None
     """Store of runs that MLflow knows, as of `finetune`."""
     limits: Limits = field(default_factory=Limits)
     cluster: ReplicasConfig = field(default_factory=ReplicasConfig)
 
+    @property
+    def share(self) -> float:
+        """Of the requests, that the canary answers if there is one."""
+        return _SHARE if self.canary_share is None else self.canary_share
+
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""
         if not 0 <= self.port < 2**16:
             raise UserError(f"--port is {self.port}, but must be from 0 to 65535")
-        if not 0 <= self.canary_share <= 1:
-            raise UserError(f"--canary-share is {self.canary_share}, but must be from 0 to 1")
+        if not 0 <= self.share <= 1:
+            raise UserError(f"--canary-share is {self.share}, but must be from 0 to 1")
+        if self.canary_share is not None and self.canary is None:
+            raise UserError("--canary-share needs --canary, the run that answers this share")
         self.limits.check()
         self.cluster.check()
         if self.cluster.ray and not self.port:

@@ -47,6 +47,21 @@ def test_the_container_runs_the_command_on_the_port_that_it_tells():
     assert kinds <= set(known.split())
 
 
+def test_the_container_is_made_of_what_the_wheel_needs_alone():
+    assert "COPY . ." in instructions()
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert all((ROOT / name).exists() for name in kept)
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg", encoding="utf-8")
+    described = metadata["metadata"]["long_description"].removeprefix("file:").strip()
+    licence = metadata["metadata"]["license_files"].strip()
+    assert kept == {"bertjax", "pyproject.toml", "setup.cfg", described, licence}
+    assert "**/__pycache__" in rules[1:]
+
+
 def test_compose_builds_stages_that_there_are_and_passes_flags_that_there_are():
     compose = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
     stages = {line.split()[-1] for line in instructions() if line.startswith("FROM ")}

@@ -1,14 +1,18 @@
 """A real server, asked over HTTP."""
 
 import json
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
+from bertjax.checkpoints.run_file import RunFile, write_run_file
 from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.about import model_id
 from bertjax.serving.predictor import Predictor
 
 TEXT = "the cat of the bank"
@@ -72,6 +76,24 @@ def test_labelled_rows_are_scored(server, predictor):
     assert "rows.0.label: Input should be 'animals', 'money' or 'weather'" in refused.text
 
 
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        ("regression", "gives values, not classes (a regression): only classes can be scored"),
+        ("multi_label_classification", "gives each class a probability of its own (multi-label)"),
+    ],
+)
+@pytest.mark.parametrize("label", ["weather", 0.5])
+def test_what_gives_no_single_class_is_not_scored(
+    problem, reason, label, start_server, checkpoint, error_of
+):
+    config = replace(checkpoint.config, problem_type=problem)
+    with start_server(Predictor(replace(checkpoint, config=config)), warm=False) as server:
+        answer = server.post("/evaluate", {"rows": [{"text": "rain", "label": label}]})
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "no_scores")
+    assert error_of(answer)["message"].startswith(f"model {reason}")
+
+
 def test_an_explanation_weighs_each_word_by_leaving_it_out(server, predictor):
     answer = server.post("/explain", {"text": TEXT}).json()
     prediction = answer["prediction"]
@@ -85,11 +107,32 @@ def test_an_explanation_weighs_each_word_by_leaving_it_out(server, predictor):
 
 def test_it_tells_what_it_serves(server, checkpoint):
     about = server.client.get("/model").json()
+    assert about == server.about
+    assert about["model"] == model_id(checkpoint.folder)
+    assert about["run_id"] is None
     assert about["labels"] == list(checkpoint.labels)
     assert about["threshold"] == 0.6
     assert about["fallback"] == "uncertain"
     assert about["max_length"] == 64
     assert str(checkpoint.folder.parent) not in json.dumps(about)  # no paths of the machine
+
+
+def test_it_tells_of_the_run_that_made_what_it_serves(start_server, checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "run")
+    scores = {"accuracy": 0.75, "weighted_f1": 0.7}
+    settings = {"checkpoint": "some/base"}
+    made = RunFile(settings=settings, versions={"jax": "0.1.2"}, scores=scores)
+    write_run_file(folder, made)
+    (folder / "MLmodel").write_text("flavors:\n  x: y\nmodel_id: null\nrun_id: 0a1b2c3d\n")
+    with start_server(Predictor.load(folder), warm=False) as server:
+        about = server.client.get("/model").json()
+    assert about["run_id"] == "0a1b2c3d"
+    assert about["checkpoint"] == "some/base"
+    assert about["scores"] == scores
+    assert about["labels"] == ["animals", "money", "weather"]
+    assert about["versions"]["trained with jax"] == "0.1.2"
+    assert about["versions"]["served with jax"] == jax.__version__
+    assert about["model"] == model_id(folder)
 
 
 def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
@@ -128,12 +171,36 @@ def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
         (json.dumps({"text": "a" * 2**20}), 413, "send at most 30000 bytes"),
         (json.dumps({"texts": ["a"] * 10_000}), 413, "send at most 30000 bytes"),
         ('{"columns": {"title": "a"}}', 422, "text: Field required"),
+        ('{"columns": {}}', 422, "columns: give a row of the text columns text, or a list of 1 to"),
+        ('{"columns": []}', 422, "columns: give a row of the text columns text, or a list of 1 to"),
+        ('{"columns": "a"}', 422, "columns: give a row of the text columns text, or a list of 1"),
+        ('{"columns": null}', 422, "columns: give a row of the text columns text, or a list of 1"),
+        ('{"columns": [{"text": "a"}, {}]}', 422, "columns.1.text: Field required"),
+        (json.dumps({"columns": [{"text": "a"}] * 21}), 422, "columns: List should have at most"),
+        ('{"text": "a", "x\\ny": 1}', 422, "'x\\ny': Extra inputs are not permitted"),
+        (
+            '{"text": ' + "1" * 5000 + "}",
+            400,
+            "the body is not JSON that is read here: a number has",
+        ),
+        ("[" * 5000 + "]" * 5000, 400, "the body is not JSON that is read here: it is nested too"),
     ],
 )
 def test_what_is_no_request_is_refused_in_one_line(body, status, message, server, error_of):
     answer = server.client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == status
     assert message in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/explain", "/evaluate"])
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_said_to_be_json_is_told_of_the_header(kind, path, server, error_of):
+    headers = {} if kind is None else {"content-type": kind}
+    answer = server.client.post(path, content=b'{"text": "cat"}', headers=headers)
+    assert answer.status_code == 422
+    message = error_of(answer)["message"]
+    assert message.startswith("body: give a JSON object with ")
+    assert message.endswith("and the header Content-Type: application/json")
 
 
 def test_a_body_of_unknown_length_is_bounded_too(server, error_of):
@@ -147,12 +214,53 @@ def test_a_body_of_unknown_length_is_bounded_too(server, error_of):
 
 
 @pytest.mark.parametrize(
-    "text", ["\x00", "a\x00b", " ", "\u202e", "\U0001d573\U0001f996" * 50, "\ufffe"]
+    "text", ["a\x00b", " a", "\u202ea", "\U0001d573\U0001f996" * 50, "\ufffe", ".", "\u0301"]
 )
 def test_odd_characters_are_text(text, server, predictor):
     answer = server.post("/predict", {"text": text})
     assert answer.status_code == 200
     assert answer.json()["predictions"] == predictor([text])
+
+
+@pytest.mark.parametrize("blank", [" ", "\x00", " \n\t\x00", "\u202e", "\u200b", "\xa0\u3000"])
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/predict", lambda blank: {"text": blank}, "text"),
+        ("/predict", lambda blank: {"texts": ["cat", blank]}, "texts.1"),
+        ("/embed", lambda blank: {"text": blank}, "text"),
+        ("/explain", lambda blank: {"text": blank}, "text"),
+        (
+            "/evaluate",
+            lambda blank: {"rows": [{"text": blank, "label": "money"}]},
+            "rows.0.text",
+        ),
+    ],
+)
+def test_a_text_of_which_nothing_is_read_is_refused(blank, path, body, where, server, error_of):
+    answer = server.post(path, body(blank))
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "invalid")
+    assert error_of(answer)["message"] == (
+        f"{where}: String should have at least 1 character that is not white space or a control "
+        "character"
+    )
+
+
+def test_a_row_needs_something_to_read_in_one_of_its_columns(start_server, checkpoint, error_of):
+    run = replace(checkpoint.run, text=("title", "body"))
+    with start_server(Predictor(replace(checkpoint, run=run)), warm=False) as server:
+        for title, body in (("", ""), (None, None), ("", None), (" ", "\x00"), ("\n", "")):
+            row = {"title": title, "body": body, "price": "3"}
+            answer = server.post("/predict", {"columns": row})
+            assert (answer.status_code, error_of(answer)["code"]) == (422, "invalid")
+            assert error_of(answer)["message"].startswith(
+                "columns: The text columns should have at least 1 character that is not white"
+            )
+            rows = [{"title": "", "body": "cat"}, row]
+            message = error_of(server.post("/predict", {"columns": rows}))["message"]
+            assert message.startswith("columns.1: The text columns should have")
+        answer = server.post("/predict", {"columns": {"title": None, "body": "cat"}})
+        assert error_of(answer)["code"] == "not_ready"  # nothing is wrong with it
 
 
 def test_other_paths_and_methods_are_refused_in_the_same_shape(server, error_of):
@@ -161,6 +269,20 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(server, error_of)
     wrong = server.client.get("/predict")
     assert (wrong.status_code, error_of(wrong)["code"]) == (405, "method_not_allowed")
     assert wrong.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+def test_what_is_up_may_be_asked_without_a_body(path, server):
+    head, get = server.client.head(path), server.client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_nobody_is_sent_to_a_host_that_a_client_names(server, error_of):
+    answer = server.post("/predict/", {"text": TEXT}, headers={"host": "elsewhere.example"})
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert "location" not in answer.headers
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(start_server, predictor):
@@ -229,10 +351,32 @@ def test_metrics_count_requests_errors_batches_and_tokens(start_server, predicto
         f'bertjax_request_seconds_count{{{of},path="/predict"}} 2.0',
         f"bertjax_batch_texts_sum{{{of}}} 2.0",
         f"bertjax_tokens_total{{{of}}} 6.0",  # [CLS] cat [SEP], [CLS] dog [SEP]
+        f"bertjax_batch_seconds_count{{{of}}} 1.0",
+        f"bertjax_requests_in_progress{{{of}}} 1.0",  # the one that asks
         f"bertjax_queue_texts{{{of}}} 0.0",
         f"bertjax_ready{{{of}}} 1.0",
     ):
         assert line in answer.text.splitlines()
+
+
+def test_what_is_refused_at_the_door_is_counted_by_its_path(start_server, predictor):
+    headers = {"authorization": "Bearer sesame"}
+    with start_server(predictor, token="sesame", warm=False, max_body_bytes=100) as server:
+        server.post("/predict", {"text": TEXT})
+        server.client.get("/secret")
+        server.client.request("PROPFIND", "/embed")
+        server.post("/embed", {"text": "a" * 200}, headers=headers)
+        lines = server.client.get("/metrics", headers=headers).text.splitlines()
+    of = 'model="the-model"'
+    for line in (
+        f'bertjax_requests_total{{method="POST",{of},path="/predict",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="other",{of},path="other",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="other",{of},path="/embed",status="401"}} 1.0',
+        f'bertjax_requests_total{{method="POST",{of},path="/embed",status="413"}} 1.0',
+        f"bertjax_requests_in_progress{{{of}}} 1.0",  # this one
+    ):
+        assert line in lines
+    assert not any("PROPFIND" in line or "secret" in line for line in lines)
 
 
 def test_every_request_is_a_line_of_the_log(server, caplog):
@@ -252,7 +396,7 @@ def test_docs_need_nothing_from_elsewhere(server):
     assert server.client.get("/static/swagger-ui-bundle.js").status_code == 200
 
 
-@pytest.mark.parametrize("text", [" ", "cat"])
+@pytest.mark.parametrize("text", [".", "cat"])
 def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server, predictor):
     with start_server(predictor, max_texts=1, max_queue=2) as server:
         answer = server.post("/explain", {"text": text})

@@ -75,6 +75,23 @@ def test_scoring_is_given_up_as_all_work_is(start_server, predictor, error_of, m
         assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
 
 
+def test_a_client_that_leaves_is_counted(start_server, predictor, until, monkeypatch):
+    with start_server(predictor) as server:
+        held = Held(server.service, monkeypatch)
+
+        def lines() -> list[str]:
+            return server.client.get("/metrics").text.splitlines()
+
+        with pytest.raises(httpx.ReadTimeout):
+            server.post("/predict", {"text": TEXT}, timeout=0.3)
+        of = 'model="the-model"'
+        left = f'bertjax_requests_total{{method="POST",{of},path="/predict",status="499"}} 1.0'
+        until(lambda: left in lines())
+        assert f'bertjax_errors_total{{code="gone",{of}}} 1.0' in lines()
+        assert f"bertjax_requests_in_progress{{{of}}} 1.0" in lines()  # the one that asks
+        held.go.set()
+
+
 def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.post, "/predict", {"text": TEXT})

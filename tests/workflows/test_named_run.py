@@ -8,6 +8,7 @@ from bertjax.cli import main
 from bertjax.errors import UserError
 from bertjax.tracking.runs import list_runs
 from bertjax.workflows.named_run import run_folder, with_folders
+from bertjax.workflows.serve import build
 from bertjax.workflows.serve_configs import ServeConfig
 
 
@@ -26,6 +27,15 @@ def test_all_names_lead_to_the_folder_that_was_logged(tracked_run, run_id):
     written = json.loads((tracked_run.folder / "bertjax.json").read_text())
     with open(f"{folders.pop()}/bertjax.json") as file:
         assert json.load(file) == written
+
+
+def test_a_server_tells_the_id_of_the_run_that_it_was_named(tracked_run, run_id):
+    """Of whatever name it has: the id stands in the folder of the store."""
+    for name in (f"run:{run_id[:8]}", "best:tags:accuracy", "models:/tags@newest"):
+        config = ServeConfig(run=name, tracking_uri=tracked_run.uri)
+        [about] = build(config, None).about
+        assert about["run_id"] == run_id
+    assert build(ServeConfig(run=str(tracked_run.folder)), None).about[0]["run_id"] is None
 
 
 def test_other_names_are_left_alone(tmp_path, monkeypatch):

@@ -33,3 +33,16 @@ def test_replicas_cannot_choose_a_port():
     with pytest.raises(UserError, match="--port 0 is for a server without --ray"):
         config.check()
     ServeConfig(run="runs/tags", port=0).check()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_a_share_needs_a_canary(share):
+    with pytest.raises(UserError, match="--canary-share needs --canary"):
+        ServeConfig(run="runs/tags", canary_share=share).check()
+    config = ServeConfig(run="runs/tags", canary="runs/new", canary_share=share)
+    config.check()
+    assert config.share == share
+
+
+def test_a_canary_gets_a_tenth_unless_told():
+    assert ServeConfig(run="runs/tags", canary="runs/new").share == 0.1
