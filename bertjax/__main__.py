@@ -1,5 +1,6 @@
 """The `bertjax` command, also as `python -m bertjax`."""
 
+import signal
 import sys
 
 from bertjax.process import tune_malloc
@@ -7,10 +8,14 @@ from bertjax.process import tune_malloc
 
 def main() -> int:
     """See `bertjax.cli.main`, which is imported once the process is the one that will run it."""
-    tune_malloc()
-    from bertjax.cli import main
+    try:
+        tune_malloc()
+        from bertjax.cli import main
 
-    return main()
+        return main()
+    except KeyboardInterrupt:  # imports take a second
+        print("bertjax: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":
