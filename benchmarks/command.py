@@ -14,17 +14,22 @@ Config = TypeVar("Config")
 
 
 def run_command(
-    name: str, kind: type[Config], run: Callable[[Config], None], arguments: Sequence[str] | None
+    name: str,
+    kind: type[Config],
+    run: Callable[[Config], int | None],
+    arguments: Sequence[str] | None,
 ) -> int:
-    """Run `benchmarks.NAME`. Exit status: 0 done; 2 a mistake or a failed child, in one line."""
+    """Run `benchmarks.NAME`.
+
+    Exit status: `run`'s, or 0; 2 a mistake or a failed child, told in one line.
+    """
     config = tyro.cli(kind, prog=f"python -m benchmarks.{name}", args=arguments, config=STYLE)
     try:
-        run(config)
+        return run(config) or 0
     except (UserError, ChildError) as error:
         line = error.line if isinstance(error, ChildError) else error
         print(f"benchmarks.{name}: {line}", file=sys.stderr)
         return 2
-    return 0
 
 
 def check_counts(config: Any, *names: str) -> None:

@@ -5,6 +5,7 @@
 Many connections ask replicas on Ray, a text a request, and hold each answer against that of
 `Predictor`. In the middle of it a replica is killed, which Ray is to replace: what it had in hand
 may be lost, but each loss must be told by a status. Client and servers share this machine's cores.
+The exit status is 1 if an answer was wrong or lost, or a process of bertjax grew by over 5 %.
 """
 
 import statistics
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.children.result import NO_ANSWER
 from benchmarks.command import check_counts, run_command
 from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.mixed_texts import mixed_texts
@@ -24,6 +26,9 @@ from benchmarks.servers import AskConfig, bertjax_server, started
 
 # The packing of a batch changes the order of sums, and in bfloat16 what is rounded.
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 0.03}
+
+_OURS = ("bertjax", "ray::ServeReplica:bertjax")
+_GROWTH = 1.05  # from the second part of its life to the last
 
 _PARTS = 10  # of a process's time: the first warms it up, the second and the last are compared
 
@@ -49,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("soak", SoakConfig, run, arguments)
 
 
-def run(config: SoakConfig) -> None:
+def run(config: SoakConfig) -> int:
     check_counts(config, "texts", "requests", "connections", "replicas")
     require("ray", "aiohttp", "psutil")
     if config.quick:
@@ -91,6 +96,32 @@ def run(config: SoakConfig) -> None:
         "Memory of a process, its own", ("", "warm", "in the end", "growth"), memory_rows(memory)
     )
     print(f"{cpu_model()}, {usable_cores()} cores, which client and servers share")
+    found = failures(record, {} if config.quick else memory)  # so short a life says nothing
+    for line in found:
+        print(f"failed: {line}", file=sys.stderr)
+    return int(bool(found))
+
+
+def failures(record: dict[str, Any], memory: dict[str, list[float]]) -> list[str]:
+    """What must not be, a line each: a wrong answer, one that was lost, growth of our processes.
+
+    Those of Ray itself are not ours. What a killed replica had in hand, no more than the
+    connections, is told by a status.
+    """
+    outcomes = record["outcomes"]
+    lost = outcomes.get(NO_ANSWER, 0)
+    refused = sum(count for name, count in outcomes.items() if name not in ("200", NO_ANSWER))
+    found = []
+    if record["wrong"]:
+        found.append(f"{record['wrong']:,} wrong answers")
+    if lost:
+        found.append(f"{lost:,} requests without an answer")
+    if refused > record["connections"]:
+        found.append(f"{refused:,} errors, more than the killed replica had in hand")
+    for name, parts in memory.items():
+        if name.startswith(_OURS) and len(parts) > 1 and parts[-1] > _GROWTH * parts[1]:
+            found.append(f"{name} grew by {parts[-1] / parts[1] - 1:.1%}")
+    return found
 
 
 def memory_by_part(samples: Sequence[Sample], requests: int) -> dict[str, list[float]]:

@@ -135,13 +135,15 @@ def _recipe_of(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def run(config: Config) -> int:
-    """Run a workflow. Exit status: 0 done; 2 a mistake of the user's, told in one line."""
+    """Run a workflow. Exit status: 0 done; 2 a mistake of the user's, in one line; 130 Ctrl-C."""
     try:
         _run(config)
     except UserError as error:
         return _refuse(error)
     except KeyboardInterrupt:
-        print("bertjax: interrupted; nothing was written", file=sys.stderr)
+        writes = not isinstance(config, ServeConfig | RunsConfig)
+        print(f"bertjax: interrupted{'; nothing was written' * writes}", file=sys.stderr)
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         extra = next((name for name, of in _EXTRAS.items() if error.name in of), "train")
         print(

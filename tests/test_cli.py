@@ -288,3 +288,19 @@ def test_a_reader_that_leaves_gets_no_traceback():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["serve", "runs/tags"], "bertjax: interrupted"),
+        (["predict", "runs/tags", "--text", "a"], "bertjax: interrupted; nothing was written"),
+    ],
+)
+def test_ctrl_c_is_told_in_a_line(arguments, line, capsys, monkeypatch):
+    def interrupt(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bertjax.cli._run", interrupt)
+    assert main(arguments) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == f"{line}\n"

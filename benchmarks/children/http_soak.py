@@ -14,9 +14,7 @@ import aiohttp
 import psutil
 
 from benchmarks.children.http_load import TIMEOUT
-from benchmarks.children.result import read_settings, write_result
-
-NO_ANSWER = "no answer"
+from benchmarks.children.result import NO_ANSWER, read_settings, write_result
 
 _LOOK = 2.0  # seconds between looks at memory
 _REPLICA = "ray::ServeReplica"

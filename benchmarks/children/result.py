@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+NO_ANSWER = "no answer"  # of a request that got no status either
+
 
 def read_settings() -> dict[str, Any]:
     return json.loads(sys.argv[1])

@@ -30,6 +30,7 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
     assert run_command("example", Config, run, ["--seeds", "3"]) == 0
     assert run_command("example", Config, run, []) == 2
     assert capsys.readouterr().err == ("benchmarks.example: --seeds must be at least 1, found 0\n")
+    assert run_command("example", Config, lambda config: 1, ["--seeds", "3"]) == 1
 
 
 def test_a_child_that_fails_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

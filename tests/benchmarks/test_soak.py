@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.children.http_soak import NO_ANSWER, Soak, title
-from benchmarks.soak import answer_rows, memory_by_part, memory_rows
+from benchmarks.soak import answer_rows, failures, memory_by_part, memory_rows
 
 TEXTS = ["good", "wrong", "swapped", "busy", "cut"]
 
@@ -125,3 +125,28 @@ def test_answers_are_told_by_status():
         ["requests/s", "100"],
         ["the killed replica's successor", "none"],
     ]
+
+
+REPLICA = "ray::ServeReplica:bertjax:Replica 7"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wrong", "memory", "expected"),
+    [
+        ({"200": 988, "500": 12}, 0, {"raylet 1": [29, 29, 31], REPLICA: [9, 100, 105]}, []),
+        ({"200": 1000}, 2, {}, ["2 wrong answers"]),
+        ({"200": 997, NO_ANSWER: 3}, 0, {}, ["3 requests without an answer"]),
+        ({"200": 900, "500": 60, "503": 5}, 0, {}, ["65 errors, more than the killed replica had"]),
+        (
+            {"200": 1000},
+            0,
+            {REPLICA: [9, 100, 106], "bertjax 1": [100]},
+            [f"{REPLICA} grew by 6.0%"],
+        ),
+        ({"200": 1000}, 0, {"bertjax 1": [9, 50, 60]}, ["bertjax 1 grew by 20.0%"]),
+    ],
+)
+def test_what_must_not_be_is_a_failure(outcomes, wrong, memory, expected):
+    found = failures({"outcomes": outcomes, "wrong": wrong, "connections": 64}, memory)
+    assert len(found) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True))
