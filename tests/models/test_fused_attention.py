@@ -158,10 +158,12 @@ def test_a_model_takes_a_kernel_that_does_all_that_is_asked_for(
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_a_model_drops_the_same_with_and_without_kernels(rate, kernel_calls, monkeypatch):
+def test_a_model_drops_the_same_with_and_without_kernels(
+    rate, kernel_calls, random_params, monkeypatch
+):
     model = make_model(replace(CONFIG, attention_probs_dropout_prob=rate), "fill-mask", "bfloat16")
     ids = jnp.arange(B * T).reshape(B, T)
-    params = model.init(jax.random.key(0), ids)
+    params = random_params(model, ids, deviation=0.02)
     apply = partial(model.apply, params, jax.random.key(1), ids, segment_ids=SEGMENTS)
     fused = apply().logits
     assert "flash" in kernel_calls or not rate

@@ -274,12 +274,12 @@ def test_the_weight_gradients_of_all_devices_are_one(n, d, f):
         assert_float32_near([jax.jit(variant)(x, g)], [expected])
 
 
-def test_weights_that_are_rounded_before_give_the_same_bits():
+def test_weights_that_are_rounded_before_give_the_same_bits(random_params):
     config = BertConfig(vocab_size=20, hidden_size=32, num_attention_heads=2, num_hidden_layers=2)
     ids = jnp.arange(12).reshape(2, 6)
     for task in ("text-classification", "fill-mask"):
         model = make_model(config, task, "bfloat16")
-        params = model.init(jax.random.key(0), ids)
+        params = random_params(model, ids, deviation=0.02)
         rounded = round_weights(params, "bfloat16")
         kinds = {path[-1]: x.dtype.name for path, x in traverse_util.flatten_dict(rounded).items()}
         assert kinds.pop("w") == "bfloat16"

@@ -271,7 +271,7 @@ def test_an_unknown_kind_is_named(bag, sgd):
 
 
 @pytest.fixture(scope="module")
-def deep():
+def deep(random_params):
     """remat, accumulation -> the compiled step of a BERT of four layers, its state and batch."""
     config = BertConfig(
         vocab_size=50,
@@ -295,7 +295,7 @@ def deep():
         optimizer = optax.sgd(0.1)
         loss = classification_loss(model.apply)
         runner = make_runner("jit", loss, optimizer, accumulation, remat)
-        params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"])
+        params = random_params(model, batch["input_ids"], deviation=0.02)
         state = runner.place(init_state(params, optimizer, seed=0))
         placed = runner.place_batch(batch)
         return runner.step.lower(state, placed).compile(), state, placed

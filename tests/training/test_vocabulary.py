@@ -20,7 +20,6 @@ CONFIG = BertConfig(
     num_attention_heads=2,
     intermediate_size=32,
     max_position_embeddings=16,
-    initializer_range=0.3,
 )
 TEXTS = [np.array(ids, np.int32) for ids in ([2, 7, 41, 3], [2, 49, 7, 7, 3], [2, 9, 3])]
 STEPS = 5
@@ -31,9 +30,10 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.of(TEXTS, CONFIG)
 
 
-def init(config: BertConfig):
-    model = make_model(config, "text-classification")
-    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+@pytest.fixture
+def params(random_params):
+    model = make_model(CONFIG, "text-classification")
+    return random_params(model, jnp.zeros((1, 2), jnp.int32), deviation=0.3)
 
 
 def train(config: BertConfig, params, texts):
@@ -71,9 +71,8 @@ def test_padding_keeps_its_row(pad):
 
 
 @pytest.mark.usefixtures("loose_promotion")
-def test_training_the_rows_in_use_is_training_the_whole_table(vocabulary):
+def test_training_the_rows_in_use_is_training_the_whole_table(vocabulary, params):
     """All parameters, and those rows too that only weight decay moves."""
-    _, params = init(CONFIG)
     whole, metrics = train(CONFIG, params, TEXTS)
     narrow_config = vocabulary.narrow_config(CONFIG)
     assert narrow_config.vocab_size == 8
@@ -90,7 +89,6 @@ def test_training_the_rows_in_use_is_training_the_whole_table(vocabulary):
     assert moved.mean() < 0.97  # decay is at work
 
 
-def test_without_training_nothing_changes(vocabulary):
-    _, params = init(CONFIG)
+def test_without_training_nothing_changes(vocabulary, params):
     widened = vocabulary.widen_params(vocabulary.narrow_params(params), params)
     jax.tree.map(np.testing.assert_array_equal, widened, params)

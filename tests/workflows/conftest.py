@@ -46,20 +46,23 @@ def tracked_config(table_file: Path, tiny_folder: Path) -> FinetuneConfig:
 
 
 @pytest.fixture(scope="session")
-def tracked_run(
-    tracked_config: FinetuneConfig, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Tracked:
+def tracked_run(tracked_config: FinetuneConfig, empty_store: Path, made_once: Callable) -> Tracked:
     """A finished run in a store of its own, in the experiment `tags`."""
-    place = tmp_path_factory.mktemp("tracked")
-    shutil.copy(empty_store, place / "store.db")
-    tracking = TrackingConfig(tracking_uri=f"sqlite:///{place}/store.db", experiment="tags")
-    config = replace(tracked_config, out=place / "run", tracking=tracking)
-    said = StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
-        patch.delenv("BERTJAX_TRACK", raising=False)
-        finetune(config)
-    assert "BERTJAX_TRACK" in os.environ
-    return Tracked(str(tracking.tracking_uri), place / "run", said.getvalue())
+
+    def train(place: Path) -> None:
+        shutil.copy(empty_store, place / "store.db")
+        tracking = TrackingConfig(tracking_uri=f"sqlite:///{place}/store.db", experiment="tags")
+        config = replace(tracked_config, out=place / "run", tracking=tracking)
+        said = StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
+            patch.delenv("BERTJAX_TRACK", raising=False)
+            finetune(config)
+        assert "BERTJAX_TRACK" in os.environ
+        (place / "said").write_text(said.getvalue(), encoding="utf-8")
+
+    place = made_once("tracked", train)
+    said = (place / "said").read_text(encoding="utf-8")
+    return Tracked(f"sqlite:///{place}/store.db", place / "run", said)
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def test_the_temperature_is_fitted_on_the_validation_rows(config):
 
 
 def test_without_validation_rows_probabilities_are_left_as_they_are(config):
-    result = finetune(replace(config, epochs=1), verbose=False)
+    result = finetune(config, verbose=False)
     run = json.loads((result.folder / "bertjax.json").read_text())
     assert run["temperature"] == 1.0
     calibration = run["scores"]["calibration"]
@@ -230,7 +230,7 @@ def test_held_out_texts_that_are_cut_are_counted_too(config, tmp_path, capsys):
 
 
 def test_cleaning_is_remembered_by_the_run(config):
-    result = finetune(replace(config, clean=True, epochs=1), verbose=False)
+    result = finetune(replace(config, clean=True), verbose=False)
     predictor = Predictor.load(result.folder)
     # Each alone: beside each other in a row, the same text is not summed in the same order.
     clean, plain = (

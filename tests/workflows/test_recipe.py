@@ -36,7 +36,7 @@ def logits(config: FinetuneConfig, key: jax.Array | None) -> np.ndarray:
     checkpoint = load_start(config, ("a", "b", "c"))
     with_own_head = replace(checkpoint, config=replace(checkpoint.config, classifier_dropout=0.5))
     small = narrow(with_own_head, Vocabulary.of([IDS[0]], checkpoint.config), config)
-    return np.asarray(small.model.apply(small.params, key, IDS).logits)
+    return np.asarray(jax.jit(small.model.apply)(small.params, key, IDS).logits)
 
 
 def test_without_dropout_a_key_changes_nothing(config):
