@@ -28,7 +28,7 @@ from bertjax.workflows.serve_configs import ServeConfig
 
 APP = "bertjax"  # of Ray Serve; another one beside it would need another port
 
-_GRACE = 5.0  # seconds beyond a request's own time limits: of its body, and of its answer
+_GRACE = 5.0  # seconds beyond those that a request gets
 _ONGOING = 16  # requests of a replica, on average, beyond which another one is started
 
 
@@ -158,7 +158,7 @@ def _options(config: ServeConfig) -> dict[str, Any]:
 
 
 def _patience(config: ServeConfig) -> float:
-    return 2 * config.limits.timeout + _GRACE
+    return config.limits.timeout + _GRACE
 
 
 def _check_address(config: ServeConfig) -> None:

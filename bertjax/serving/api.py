@@ -18,6 +18,7 @@ from starlette.routing import Route
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
+from bertjax.serving.deadline import Deadline
 from bertjax.serving.errors import ApiError, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
@@ -106,9 +107,14 @@ def make_app(
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
         routes += router.routes
-    paths = frozenset(route.path for route in routes if isinstance(route, Route))
-    app.add_middleware(
-        Front, metrics=service.metrics, token=token, limits=service.limits, paths=paths
+    limits = service.limits
+    app.add_middleware(Deadline, seconds=limits.timeout)
+    app.add_middleware(  # around all of the above
+        Front,
+        metrics=service.metrics,
+        token=token,
+        max_body_bytes=limits.max_body_bytes,
+        paths=frozenset(route.path for route in routes if isinstance(route, Route)),
     )
     return app
 

@@ -60,6 +60,7 @@ class Batcher:
         max_wait: seconds for which a batch waits for requests that are on their way.
         max_queue: pieces that may wait.
         tell: is called after each batch.
+        begun: whether anything is computed before `begin` is called.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Batcher:
         max_wait: float = 0.002,
         max_queue: int = 1024,
         tell: Callable[[Batch], None] = lambda batch: None,
+        begun: bool = True,
     ):
         self._run = run
         self._token_budget = token_budget
@@ -78,6 +80,7 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._waiting = 0  # pieces
         self._expected = 0  # requests
+        self._begun = begun
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -90,8 +93,19 @@ class Batcher:
 
     @property
     def works(self) -> bool:
-        """Whether what is submitted is computed."""
+        """Whether what is submitted is computed, once this has begun."""
         return self._thread.is_alive()
+
+    @property
+    def begun(self) -> bool:
+        """Whether what is submitted is computed at once."""
+        return self._begun
+
+    def begin(self) -> None:
+        """Compute what waits, and what is submitted from now on."""
+        with self._changed:
+            self._begun = True
+            self._changed.notify()
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
@@ -127,11 +141,16 @@ class Batcher:
         return job.future
 
     def close(self) -> None:
-        """Compute what is in the queue, take nothing more, and end the thread."""
+        """Compute what is in the queue, take nothing more, and end the thread.
+
+        If nothing was to be computed yet, what is in the queue is told so by `Closed`.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        for job in tuple(self._jobs):
+            self._fail(job, Closed())
 
     def _drop(self, job: _Job) -> None:
         with self._changed:
@@ -145,9 +164,12 @@ class Batcher:
                 self._compute(batch)
             except Exception as error:  # whatever it is, those who wait are told, and others served
                 for job in dict.fromkeys(job for job, _ in batch):
-                    self._drop(job)
-                    if not job.future.done() and job.future.set_running_or_notify_cancel():
-                        job.future.set_exception(error)
+                    self._fail(job, error)
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        self._drop(job)
+        if not job.future.done() and job.future.set_running_or_notify_cancel():
+            job.future.set_exception(error)
 
     def _compute(self, batch: list[tuple[_Job, int]]) -> None:
         token_ids = [job.pieces[i] for job, i in batch]
@@ -164,8 +186,10 @@ class Batcher:
         """Pieces to compute now, waiting for the first; none once the queue is closed and empty."""
         with self._changed:
             while True:
-                while not self._jobs and not self._closed:
+                while not (self._jobs and self._begun) and not self._closed:
                     self._changed.wait()
+                if not self._begun:
+                    return []
                 self._wait_for_more()
                 if batch := self._take():
                     return batch

@@ -4,6 +4,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+CLOSE = {"Connection": "close"}  # where more of a body may come, which nobody reads
+
 
 class ApiError(HTTPException):
     """An answer that is no success; of a kind that FastAPI lets through wherever it is raised.
@@ -49,6 +51,10 @@ def stopping() -> ApiError:
         "the server is stopping: send the request again, it may reach another",
         {"Retry-After": "1"},
     )
+
+
+def late_body() -> ApiError:
+    return ApiError(408, "timeout", "the body did not arrive in time", CLOSE)
 
 
 def too_slow(seconds: float) -> ApiError:

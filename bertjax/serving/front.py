@@ -1,29 +1,22 @@
-"""What every request passes first: an id, the token, a bound on slow bodies, a log line, counts."""
+"""What every request passes first: an id, the token, a bound on bodies, a log line, counts."""
 
-import asyncio
 import json
 import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from bertjax.serving.errors import ApiError
+from bertjax.serving.deadline import Receive, Scope, Send
+from bertjax.serving.errors import CLOSE, ApiError
 from bertjax.serving.metrics import ModelMetrics
-from bertjax.serving.settings import Limits
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 
 HEADER = "X-Request-ID"
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
 _ASSETS = "/static"  # of /docs
-_CLOSE = {"Connection": "close"}  # where more of a body may come, which nobody reads
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -37,7 +30,7 @@ class Front:
         app: whose exceptions are answered by 500, and logged.
         metrics: that count the requests.
         token: that requests must bear; None: they need none.
-        limits: of bodies, in bytes and in seconds.
+        max_body_bytes: of a request.
         paths: of the app, to be counted by them; all others are one.
     """
 
@@ -46,13 +39,13 @@ class Front:
         app: Any,
         metrics: ModelMetrics,
         token: str | None,
-        limits: Limits,
+        max_body_bytes: int,
         paths: frozenset[str] = frozenset(),
     ):
         self.app = app
         self.metrics = metrics
         self.token = token
-        self.limits = limits
+        self.max_body_bytes = max_body_bytes
         self.paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,31 +94,22 @@ class Front:
                 401,
                 "unauthorized",
                 "send the header Authorization: Bearer TOKEN with the server's token",
-                {"WWW-Authenticate": "Bearer", **_CLOSE},
+                {"WWW-Authenticate": "Bearer", **CLOSE},
             )
 
     def _check_size(self, size: int) -> None:
-        if size > self.limits.max_body_bytes:
-            most = self.limits.max_body_bytes
+        if size > (most := self.max_body_bytes):
             raise ApiError(
-                413, "too_large", f"send at most {most} bytes: fewer texts at once", _CLOSE
+                413, "too_large", f"send at most {most} bytes: fewer texts at once", CLOSE
             )
 
     def _bounded(self, receive: Receive) -> Receive:
-        """`receive`, which refuses a body that is too large, or does not arrive in time."""
-        deadline = time.monotonic() + self.limits.timeout
-        size, arrived = 0, False
+        """`receive`, which refuses a body that is too large."""
+        size = 0
 
         async def bounded() -> Any:
-            nonlocal size, arrived
-            if arrived:  # what comes now is that the client has left
-                return await receive()
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    message = await receive()
-            except TimeoutError:
-                raise ApiError(408, "timeout", "the body did not arrive in time", _CLOSE) from None
-            arrived = not message.get("more_body", False)
+            nonlocal size
+            message = await receive()
             size += len(message.get("body", b""))
             self._check_size(size)
             return message

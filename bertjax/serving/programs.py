@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from threading import Event
 from typing import Any
 
@@ -46,44 +47,29 @@ class Programs:
         self._compiled: dict[Shape, Callable[..., jax.Array]] = {}
         self._only_compiled = False  # whether no other shape may be used
 
-    def compile(
-        self,
-        ready: Callable[[], None] = lambda: None,
-        stop: Event | None = None,
-        alone: AbstractContextManager | None = None,
+    def compile_enough(
+        self, stop: Event | None = None, alone: AbstractContextManager | None = None
     ) -> None:
-        """Compile for every shape, and call each once.
+        """Compile what texts of any length can be computed with: until `compile`, with that alone.
 
         Args:
-            ready: called as soon as texts of any length can be computed without compiling: from
-                then on the shapes that are compiled so far are used.
             stop: set to leave the rest uncompiled.
             alone: held during a call, where others may be made meanwhile.
         """
-        missing = [shape for shape in self.shapes if shape not in self._compiled]
-        lowerable: Any = self._jitted
-        if missing and jax.default_backend() == "cpu":
-            lowerable = _traced_once(lowerable, self._params, self.shapes)
-
-        def compile_one(shape: Shape) -> None:
-            if shape in self._compiled or (stop and stop.is_set()):
-                return
-            ids = np.full(shape, self._pad_token_id, np.int32)
-            arguments = (self._params, ids, np.ones(shape, np.int32))
-            compiled = lowerable.lower(*arguments).compile()
-            with alone or nullcontext():
-                compiled(*arguments).block_until_ready()
-            self._compiled[shape] = compiled
-
         longest = max(shape.row_length for shape in self.shapes)
         enough = [s for s in self.shapes if s.rows == 1 and s.row_length in (*ROW_LENGTHS, longest)]
+        _ = self._lowerable  # by one thread
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(compile_one, enough))
+            list(pool.map(lambda shape: self._compile_one(shape, stop, alone), enough))
         self._only_compiled = True
-        if not (stop and stop.is_set()):
-            ready()
+
+    def compile(
+        self, stop: Event | None = None, alone: AbstractContextManager | None = None
+    ) -> None:
+        """Compile for every shape, and call each once; arguments as of `compile_enough`."""
+        self.compile_enough(stop, alone)
         for shape in self.shapes:  # in this thread alone: requests have a core, at least
-            compile_one(shape)
+            self._compile_one(shape, stop, alone)
 
     def __call__(self, token_ids: Sequence[np.ndarray]) -> np.ndarray:
         """Arrays [T_n] of N texts -> [N, C] float32, in as many calls as cost least.
@@ -107,6 +93,24 @@ class Programs:
         for rows_of, found in dispatched:
             unpack(np.asarray(found), rows_of, result)
         return result
+
+    @cached_property
+    def _lowerable(self) -> Any:
+        if jax.default_backend() != "cpu":
+            return self._jitted
+        return _traced_once(self._jitted, self._params, self.shapes)
+
+    def _compile_one(
+        self, shape: Shape, stop: Event | None, alone: AbstractContextManager | None
+    ) -> None:
+        if shape in self._compiled or (stop and stop.is_set()):
+            return
+        ids = np.full(shape, self._pad_token_id, np.int32)
+        arguments = (self._params, ids, np.ones(shape, np.int32))
+        compiled = self._lowerable.lower(*arguments).compile()
+        with alone or nullcontext():
+            compiled(*arguments).block_until_ready()
+        self._compiled[shape] = compiled
 
 
 def _traced_once(jitted: Any, params: Any, shapes: Sequence[Shape]) -> Any:

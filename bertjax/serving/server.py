@@ -20,7 +20,7 @@ from bertjax.serving.served import Served
 Say = Callable[[str], None]
 
 _BACKLOG = 2048  # connections that may wait to be accepted
-_GRACE = 5  # seconds beyond a request's own time limits: of its body, and of its answer
+_GRACE = 5  # seconds beyond those that a request gets
 
 
 def log_as_json(name: str, level: int) -> None:
@@ -69,7 +69,7 @@ def serve(served: Served, host: str, port: int, say: Say) -> None:
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=round(2 * served.limits.timeout) + _GRACE,
+        timeout_graceful_shutdown=round(served.limits.timeout) + _GRACE,
     )
     server = uvicorn.Server(config)
     say(f"serving {served} at {_url(listener)}: a page for people there, /docs for programs")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertjax.data.tokens import Pieces, joined
 from bertjax.serving.batcher import Batcher, Closed, QueueFull
-from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping, too_slow
+from bertjax.serving.errors import ApiError, not_ready, overloaded, stopping
 from bertjax.serving.metrics import ModelMetrics
 from bertjax.serving.occlusion import Word, occlusions
 from bertjax.serving.predictor import Prediction, Predictions, Predictor
@@ -24,8 +24,8 @@ _SHORT = 2000  # characters that are tokenized sooner than another thread begins
 class Service:
     """Answers from a predictor, whose programs are compiled before the first.
 
-    What is asked before `classifier` (for `embed`: `embedder`) is compiled, or when too many texts
-    wait, or takes too long, raises an ApiError.
+    What is asked before `classifier` is compiled, or when too many texts wait, raises an ApiError;
+    what is embedded waits for `embedder`. Whoever asks bounds the time, and cancels.
     """
 
     def __init__(
@@ -42,9 +42,8 @@ class Service:
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._tokenizing = threading.Lock()  # a fast tokenizer is not for two threads at once
         self._classifier = self._batcher(predictor.classifier)
-        self._embedder = self._batcher(predictor.embedder)
+        self._embedder = self._batcher(predictor.embedder, begun=False)
         self._ready = threading.Event()
-        self._embeds = threading.Event()
         self._stopped = threading.Event()
         self._arriving = 0  # texts that are being tokenized, or wait for it
         metrics.watch(lambda: self._classifier.waiting + self._embedder.waiting, lambda: self.ready)
@@ -56,8 +55,8 @@ class Service:
 
     @property
     def embeds(self) -> bool:
-        """Whether embeddings are."""
-        return self._embeds.is_set()
+        """Whether embeddings are, too."""
+        return self._embedder.begun
 
     @property
     def works(self) -> bool:
@@ -65,7 +64,10 @@ class Service:
         return self._classifier.works and self._embedder.works
 
     def warm_up(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Compile what predicts, then what embeds; `ready` is called once texts are answered."""
+        """Compile what predicts, then what embeds; `ready` is called once texts are answered.
+
+        First enough of both: a request for embeddings waits for no more than that.
+        """
         try:
             # Its imports take as long as a program.
             tokenized = self._tokenizer.submit(self._tokenize, ["warm"])
@@ -77,8 +79,14 @@ class Service:
             self._ready.set()
             ready()
 
-        self.predictor.classifier.compile(predicts, self._stopped, self._alone)
-        self.predictor.embedder.compile(self._embeds.set, self._stopped, self._alone)
+        both = self.predictor.classifier, self.predictor.embedder
+        for programs, begin in zip(both, (predicts, self._embedder.begin), strict=True):
+            programs.compile_enough(self._stopped, self._alone)
+            if self._stopped.is_set():
+                return
+            begin()
+        for programs in both:
+            programs.compile(self._stopped, self._alone)
 
     def stop(self) -> None:
         """Compile nothing more."""
@@ -88,24 +96,23 @@ class Service:
         """Answer what waits, and take nothing more."""
         self.stop()
         self._ready.clear()
-        self._embeds.clear()
         self._classifier.close()
         self._embedder.close()
         self._tokenizer.shutdown()
 
     async def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """A prediction a text."""
-        pieces, logits = await self._computed(texts, self._classifier, self.ready)
+        pieces, logits = await self._computed(texts, self._classifier)
         return self.predictor.predictions(pieces, logits)
 
     async def probabilities(self, texts: Sequence[str]) -> Predictions:
         """As `Predictor.predict`."""
-        pieces, logits = await self._computed(texts, self._classifier, self.ready)
+        pieces, logits = await self._computed(texts, self._classifier)
         return Predictions(self.predictor.probabilities_of(pieces, logits), pieces.truncated)
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """[N, D], as `Predictor.embed`."""
-        pieces, values = await self._computed(texts, self._embedder, self.embeds)
+        pieces, values = await self._computed(texts, self._embedder)
         return self.predictor.embeddings(pieces, values)
 
     async def explain(self, text: str) -> tuple[Prediction, list[Word]]:
@@ -121,7 +128,7 @@ class Service:
             word._replace(weight=weight) for word, weight in zip(words, weights, strict=True)
         ]
 
-    def _batcher(self, programs: Programs) -> Batcher:
+    def _batcher(self, programs: Programs, begun: bool = True) -> Batcher:
         def run(pieces: list[np.ndarray]) -> np.ndarray:
             with self._alone:
                 return programs(pieces)
@@ -132,6 +139,7 @@ class Service:
             self.limits.max_wait_ms / 1000,
             self.limits.max_queue,
             self.metrics.batch,
+            begun,
         )
 
     async def _tokenized(self, texts: Sequence[str]) -> Pieces:
@@ -172,23 +180,18 @@ class Service:
                 "wait: send fewer or shorter texts at once",
             )
 
-    async def _computed(
-        self, texts: Sequence[str], batcher: Batcher, ready: bool
-    ) -> tuple[Pieces, np.ndarray]:
+    async def _computed(self, texts: Sequence[str], batcher: Batcher) -> tuple[Pieces, np.ndarray]:
         """The pieces of the texts [P], and the values [P, ...] of the batcher's function."""
-        if not ready:
+        if not self.ready:
             raise not_ready()
         if self._arriving + batcher.waiting + len(texts) > self.limits.max_queue:
             raise overloaded(1)
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                with batcher.expecting():
-                    pieces = await self._tokenized(texts)
-                    self._check_room(len(pieces.ids))
-                    future = batcher.submit(pieces.ids)
-                return pieces, await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise too_slow(self.limits.timeout) from None
+            with batcher.expecting():
+                pieces = await self._tokenized(texts)
+                self._check_room(len(pieces.ids))
+                future = batcher.submit(pieces.ids)
+            return pieces, await asyncio.wrap_future(future)
         except QueueFull:
             raise overloaded(1) from None
         except Closed:

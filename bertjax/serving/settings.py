@@ -22,7 +22,7 @@ class Limits:
     max_characters: int = 20_000
     """Of a text."""
     timeout: float = 30.0
-    """Seconds that a request gets, and that its body gets to arrive."""
+    """Seconds from a request's head to the beginning of its answer, its body included."""
 
     def check(self) -> None:
         """Raise a UserError if a setting is out of its range."""

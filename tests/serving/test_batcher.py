@@ -182,6 +182,31 @@ def test_close_answers_what_is_in_the_queue_and_takes_nothing_more(machine, batc
         batcher.submit([piece(4)])
 
 
+def test_what_is_submitted_before_it_begins_waits_and_has_a_place_in_the_queue(machine):
+    batcher = Batcher(machine, token_budget=40, max_queue=2, begun=False)
+    futures = [batcher.submit([piece(n)]) for n in (1, 2)]
+    with pytest.raises(QueueFull):
+        batcher.submit([piece(3)])
+    assert batcher.works
+    assert not batcher.begun
+    assert machine.batches == []
+    batcher.begin()
+    assert [future.result(TIMEOUT)[0, 0] for future in futures] == [1, 2]
+    assert machine.batches == [[1, 2]]
+    batcher.close()
+
+
+def test_close_before_it_begins_computes_nothing_and_tells_those_who_wait(machine):
+    batcher = Batcher(machine, token_budget=40, begun=False)
+    future, gone = batcher.submit([piece(1)]), batcher.submit([piece(2)])
+    gone.cancel()
+    batcher.close()
+    with pytest.raises(Closed):
+        future.result(TIMEOUT)
+    assert machine.batches == []
+    assert batcher.waiting == 0
+
+
 def test_what_fails_after_a_batch_ends_neither_the_thread_nor_answers(machine):
     def fail(batch: Batch) -> None:
         raise RuntimeError("the log is full")

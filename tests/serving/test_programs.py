@@ -59,26 +59,24 @@ def test_compiling_traces_once_and_no_text_compiles_after_it(programs, shapes_se
     assert len(shapes_seen) == 1
 
 
-def test_it_is_ready_as_soon_as_any_text_fits_a_compiled_shape(programs):
-    found = []
+def test_enough_is_compiled_as_soon_as_any_text_fits_a_shape(programs, shapes_seen):
+    programs.compile_enough()
+    assert sorted(programs._compiled) == [(1, 64)]
+    found = [programs(texts(*lengths)).tolist() for lengths in LENGTHS]
+    assert found == [expected(*lengths) for lengths in LENGTHS]
     stop = Event()
-
-    def ready() -> None:
-        found.append(sorted(programs._compiled))
-        found.append([programs(texts(*lengths)).tolist() for lengths in LENGTHS])
-        stop.set()
-
-    programs.compile(ready, stop)
-    assert found == [[(1, 64)], [expected(*lengths) for lengths in LENGTHS]]
+    stop.set()
+    programs.compile(stop)
     assert sorted(programs._compiled) == [(1, 64)]  # the rest was stopped
     programs.compile()
     assert sorted(programs._compiled) == sorted(SHAPES)
+    assert len(shapes_seen) == 1
 
 
-def test_nothing_is_ready_once_it_is_stopped(programs):
+def test_nothing_is_compiled_once_it_is_stopped(programs):
     stop = Event()
     stop.set()
-    programs.compile(lambda: pytest.fail("ready"), stop)
+    programs.compile(stop)
     assert programs._compiled == {}
 
 

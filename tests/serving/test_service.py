@@ -2,11 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
+import numpy as np
 import pytest
 
+from bertjax.serving import api
 from bertjax.serving.predictor import Predictor
 
 TEXT = "the cat of the bank"
@@ -76,6 +79,19 @@ def test_a_client_that_leaves_is_counted(start_server, predictor, until, monkeyp
         held.go.set()
 
 
+def test_scoring_is_given_up_as_all_work_is(start_server, predictor, error_of, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(api, "classification_scores", lambda *_: go.wait(TIMEOUT))
+    with start_server(predictor, timeout=0.3) as server:
+        rows = [{"text": TEXT, "label": "money"}]
+        try:
+            answer = server.post("/evaluate", {"rows": rows}, timeout=TIMEOUT / 2)
+            assert server.client.get("/health").status_code == 200
+        finally:
+            go.set()
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "timeout")
+
+
 def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.post, "/predict", {"text": TEXT})
@@ -100,6 +116,59 @@ def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, u
             assert [a.result(TIMEOUT).status_code for a in answers] == [200, 200, 200]
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{server.url}/health")
+
+
+@contextmanager
+def started_without_an_embedder(start_server, checkpoint, monkeypatch):
+    """(a server that is ready to predict, an event that has it compile what embeds, threads)."""
+    predictor = Predictor(checkpoint)
+    predictor.slots = 64
+    go, compile_enough = threading.Event(), predictor.embedder.compile_enough
+    compiled: list[int] = []
+
+    def held(*arguments):
+        compiled.append(len(predictor.classifier._compiled))
+        assert go.wait(TIMEOUT)
+        compile_enough(*arguments)
+
+    monkeypatch.setattr(predictor.embedder, "compile_enough", held)
+    with start_server(predictor, warm=False) as server, ThreadPoolExecutor(2) as pool:
+        ready = threading.Event()
+        warming = pool.submit(server.service.warm_up, ready.set)
+        try:
+            assert ready.wait(TIMEOUT)
+            yield server, go, pool
+        finally:
+            go.set()
+        warming.result(TIMEOUT)
+    assert compiled[0] == 1 < len(predictor.classifier.shapes)  # the rest comes after this
+
+
+def test_embeddings_asked_for_before_their_program_is_there_wait_for_it(
+    start_server, checkpoint, predictor, until, monkeypatch
+):
+    with started_without_an_embedder(start_server, checkpoint, monkeypatch) as (server, go, pool):
+        asked = pool.submit(server.post, "/embed", {"texts": TEXTS})
+        until(lambda: server.service._embedder.waiting == len(TEXTS))
+        assert server.client.get("/ready").status_code == 200
+        assert server.post("/predict", {"text": TEXT}).status_code == 200
+        assert not server.service.embeds
+        go.set()
+        answer = asked.result(TIMEOUT)
+        assert answer.status_code == 200
+        found = answer.json()["embeddings"]
+        np.testing.assert_allclose(found, predictor.embed(TEXTS), atol=1e-6, rtol=0)
+
+
+def test_embeddings_that_wait_for_their_program_are_told_of_the_end(
+    start_server, checkpoint, error_of, until, monkeypatch
+):
+    with started_without_an_embedder(start_server, checkpoint, monkeypatch) as (server, _, pool):
+        asked = pool.submit(server.post, "/embed", {"text": TEXT})
+        until(lambda: server.service._embedder.waiting == 1)
+        server.service.close()
+        answer = asked.result(TIMEOUT)
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "stopping")
 
 
 def test_more_windows_than_may_ever_wait_are_refused_for_good(start_server, checkpoint, error_of):
