@@ -107,7 +107,6 @@ def make_app(
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
         routes += router.routes
-    paths = frozenset(route.path for route in routes if isinstance(route, Route))
     limits = service.limits
     app.add_middleware(Deadline, seconds=limits.timeout)
     app.add_middleware(  # around all of the above
@@ -115,7 +114,7 @@ def make_app(
         metrics=service.metrics,
         token=token,
         max_body_bytes=limits.max_body_bytes,
-        paths=paths,
+        paths=frozenset(route.path for route in routes if isinstance(route, Route)),
     )
     return app
 

@@ -48,7 +48,9 @@ def request_types(limits: Limits, columns: Sequence[str], labels: Sequence[str])
     sizes = StringConstraints(min_length=1, max_length=limits.max_characters)
     text: Any = Annotated[str, sizes, Read()]
     cell: Any = Annotated[str, StringConstraints(max_length=limits.max_characters)]
-    readable: Any = [{"properties": {name: {"type": "string", "pattern": READ}}} for name in columns]
+    readable: Any = [
+        {"properties": {name: {"type": "string", "pattern": READ}}} for name in columns
+    ]
     row = _create(
         "Row",
         __config__=ConfigDict(extra="ignore", json_schema_extra={"anyOf": readable}),
