@@ -16,13 +16,16 @@ from pydantic import (
     StringConstraints,
     Tag,
     create_model,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from bertjax.serving.settings import Limits
 
 EXAMPLE = "Segmenting tumours in CT scans with a small U-Net"
 _create: Any = create_model  # its types are those of fields that are known beforehand
 _KINDS = ("text", "texts", "columns")
+_NAMES = 10  # of an object, of which no more than two are known
 _EXPECTED = (
     "give a JSON object with one of text, texts and columns, and the header Content-Type: "
     "application/json"
@@ -31,6 +34,14 @@ _EXPECTED = (
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, value: Any) -> Any:
+        """Refuse many unknown names by one error: by one each, all requests wait for seconds."""
+        if isinstance(value, dict) and len(value) > _NAMES:
+            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+        return value
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from bertjax.serving.predictor import Predictor
 TEXT = "the cat of the bank"
 TEXTS = ["the cat of the bank", "rain", "snow and tax " * 5, "dog bank", "été"]
 JSON = {"content-type": "application/json"}
+MANY_NAMES = json.dumps({"text": "a", **dict.fromkeys(map(str, range(99)))})
 TIMEOUT = 60  # seconds, of what should take none
 
 
@@ -115,6 +116,7 @@ def test_health_and_readiness_are_two_things(start_server, predictor, error_of):
         ("null", 422, "give a JSON object with one of text, texts and columns"),
         ('{"words": "a"}', 422, "give a JSON object with one of text, texts and columns"),
         ('{"text": "a", "texts": ["b"]}', 422, "texts: Extra inputs are not permitted"),
+        (MANY_NAMES, 422, "text: Extra inputs are not permitted"),
         ('{"text": 3}', 422, "text: Input should be a valid string"),
         ('{"text": null}', 422, "text: Input should be a valid string"),
         ('{"text": NaN}', 422, "text: Input should be a valid string"),
