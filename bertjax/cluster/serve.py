@@ -168,7 +168,10 @@ def _patience(config: ServeConfig) -> float:
 
 
 def _check_address(config: ServeConfig) -> None:
-    """Where Ray Serve runs already, it stays where it is."""
+    """Where Ray Serve runs already, it stays where it is.
+
+    Where that is, only Ray's dashboard tells publicly, which a cluster may be without.
+    """
     client = _get_global_client()
     assert client is not None  # it was started just now
     found = client.http_config

@@ -28,10 +28,19 @@ EXAMPLE = "Segmenting tumours in CT scans with a small U-Net"
 _create: Any = create_model  # its types are those of fields that are known beforehand
 _KINDS = ("text", "texts", "columns")
 _EXPECTED = "give a JSON object with {}, and the header Content-Type: application/json"
+_NAMES = 10  # of an object, of which no more than two are known
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, value: Any) -> Any:
+        """Refuse many unknown names by one error: by one each, all requests wait for seconds."""
+        if isinstance(value, dict) and len(value) > _NAMES:
+            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+        return value
 
 
 @dataclass(frozen=True)
