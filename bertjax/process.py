@@ -69,8 +69,8 @@ def tunables() -> str:
 def collect_seldom() -> None:
     """Have Python look for cycles of garbage seldom: imports and tracing make next to none.
 
-    They make a million objects that stay, and looking through these took a tenth of a short
-    training's time. To be called before the imports.
+    They make a million objects that stay, and looking through these took a twentieth of a
+    short training's time. To be called before the imports.
     """
     gc.set_threshold(_YOUNG)
 
