@@ -21,6 +21,11 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = os.environ.get("BERTJAX_TEST_PLATFORM", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["BERTJAX_TRACK"] = "0"  # but in the tests of tracking
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("bertjax", deadline=None)  # no test fails on a slow machine alone
+    settings.load_profile("bertjax")
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
 # the first one, which started the others, ends. A cache of bounded size is one that JAX locks.
 COMPILED = None
