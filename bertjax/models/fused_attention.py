@@ -27,10 +27,9 @@ def choose_kernel(head_size: int, precision: str, drops: bool) -> Kernel | None:
     backend = jax.default_backend()
     if backend not in ("gpu", "tpu") or precision != "bfloat16":
         return None
+    # Neither kernel takes bfloat16 on an older GPU, nor was tried on another maker's.
     if backend == "gpu" and not is_ampere(jax.devices()[0]):
-        return (
-            None  # neither kernel takes bfloat16 on an older one, nor was tried on another maker's
-        )
+        return None
     if backend == "gpu" and not drops:
         return "cudnn" if head_size % 8 == 0 and head_size <= _WIDEST_CUDNN else None
     return "flash" if head_size in _FLASH_SIZES else None

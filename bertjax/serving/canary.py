@@ -29,7 +29,7 @@ class Canary:
         other: App,
         share: float,
         ready: Callable[[], bool],
-        models: tuple[str, str] = ("", ""),
+        models: tuple[str, str],
         seed: int | None = None,
     ):
         self.app = app
@@ -46,6 +46,6 @@ class Canary:
 
     def _is_other(self, headers: dict[bytes, bytes]) -> bool:
         wanted = headers.get(HEADER, b"").decode("latin-1")
-        if wanted and wanted in self.models:
+        if wanted in self.models:
             return wanted == self.models[1]
         return self._random.random() < self.share

@@ -40,7 +40,7 @@ class Front:
         metrics: ModelMetrics,
         token: str | None,
         max_body_bytes: int,
-        paths: frozenset[str] = frozenset(),
+        paths: frozenset[str],
     ):
         self.app = app
         self.metrics = metrics

@@ -5,6 +5,8 @@ import pytest
 
 from bertjax.serving.canary import Canary
 
+IDS = ("a", "b")
+
 
 def app_of(name: str):
     async def app(scope, receive, send):
@@ -26,22 +28,22 @@ def answers(canary: Canary, method: str, count: int, **headers: str) -> list[str
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0, 0, 0), (0.25, 70, 130), (1, 400, 400)])
 def test_the_other_app_gets_its_share_of_the_requests(share, low, high):
-    canary = Canary(app_of("one"), app_of("other"), share, lambda: True, seed=0)
+    canary = Canary(app_of("one"), app_of("other"), share, lambda: True, IDS, seed=0)
     assert low <= answers(canary, "POST", 400).count("other") <= high
 
 
 def test_pages_and_health_are_those_of_the_first():
-    canary = Canary(app_of("one"), app_of("other"), 1, lambda: True)
+    canary = Canary(app_of("one"), app_of("other"), 1, lambda: True, IDS)
     assert answers(canary, "GET", 5) == ["one"] * 5
 
 
 def test_the_other_gets_none_before_it_answers():
-    canary = Canary(app_of("one"), app_of("other"), 1, lambda: False)
+    canary = Canary(app_of("one"), app_of("other"), 1, lambda: False, IDS)
     assert answers(canary, "POST", 5) == ["one"] * 5
 
 
 def test_a_request_may_name_its_model():
-    canary = Canary(app_of("one"), app_of("other"), 0.5, lambda: True, ("a", "b"), seed=0)
+    canary = Canary(app_of("one"), app_of("other"), 0.5, lambda: True, IDS, seed=0)
     assert answers(canary, "POST", 9, **{"X-Model": "a"}) == ["one"] * 9
     assert answers(canary, "POST", 9, **{"X-Model": "b"}) == ["other"] * 9
     for unknown in ("c", ""):
