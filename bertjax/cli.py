@@ -18,7 +18,7 @@ from tyro.conf import (
 )
 
 from bertjax.errors import UserError
-from bertjax.process import prepare_process
+from bertjax.process import prepare_process, run_in_turn
 from bertjax.workflows.configs import EvaluateConfig, FinetuneConfig, PredictConfig
 from bertjax.workflows.explore_configs import ExploreConfig
 from bertjax.workflows.flat_settings import with_settings
@@ -92,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             config = parse(sys.argv[1:] if arguments is None else arguments)
             prepare_process()
+            if isinstance(config, FinetuneConfig):
+                run_in_turn()
             return run(config)
         except UserError as error:  # in a recipe
             return _refuse(error)

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 # XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew in small pages,
-# a step of a small BERT takes about 100,000 page faults: so all memory comes from one heap of huge
-# pages, and what is freed stays there. Of the smallest pieces at most one of a size is kept aside.
-# The end of an aligned buffer is such a piece: kept aside, it parts the place of a freed buffer
-# from what is free behind it, and the next buffer does not fit there. 0.4 GB more at the peak.
+# a step of a small BERT takes about 100,000 page faults: so all memory comes from heaps of huge
+# pages, and what is freed stays there. The heaps are several for the threads in which XLA compiles:
+# waiting for each other at one, they took half as long again. Of the smallest pieces at most one of
+# a size is kept aside. The end of an aligned buffer is such a piece: kept aside, it parts the place
+# of a freed buffer from what is free behind it, and the next buffer does not fit there. 0.4 GB more
+# at the peak.
 MALLOC = {
     "hugetlb": 1,
-    "arena_max": 1,
+    "arena_max": 8,
     "mmap_max": 0,
     "trim_threshold": 2**62,  # bytes: never
     "top_pad": 2**26,  # bytes
@@ -24,8 +26,9 @@ MALLOC = {
 }
 
 # What glibc lets a running process change of these, by its numbers in malloc.h (M_ARENA_MAX ...):
-# all but huge pages and the pieces kept aside.
-_MALLOPT = {-8: MALLOC["arena_max"], -4: MALLOC["mmap_max"], -1: 2**31 - 1, -2: MALLOC["top_pad"]}
+# all but huge pages and the pieces kept aside. One heap: those of other threads than the first hold
+# nothing of more than 64 MB, and in a script any thread may run a step; see `run_in_turn`.
+_MALLOPT = {-8: 1, -4: MALLOC["mmap_max"], -1: 2**31 - 1, -2: MALLOC["top_pad"]}
 
 _YOUNG = 50_000  # objects that may be new before Python looks for cycles among them; its own: 700
 
@@ -105,6 +108,19 @@ def cache_compilations() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def run_in_turn() -> None:
+    """Have XLA run programs for processors in the thread that calls them; imports jax.
+
+    For a training, whose steps follow each other anyway. In another thread a step would take its
+    buffers while the one before it still has its own, and from a heap that is too small for them,
+    so that they are mapped anew each time: 0.25 GB more at the peak of a small BERT's training.
+    To be called before anything is computed.
+    """
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def hide_false_alarms() -> None:

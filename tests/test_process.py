@@ -98,6 +98,54 @@ def test_the_buffer_of_a_step_goes_where_the_last_one_was():
     assert int(run_python(STEPS, GLIBC_TUNABLES=tunables)) > 300
 
 
+HEAPS = """
+import ctypes, sys, threading
+import bertjax.process
+getattr(bertjax.process, sys.argv[1])()
+libc = ctypes.CDLL("libc.so.6")
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+both = threading.Barrier(2)
+threads = [threading.Thread(target=lambda: libc.malloc(1000) and both.wait()) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, libc.fopen(b"/dev/stdout", b"w"))
+libc.fflush(None)
+"""
+
+
+@needs_glibc
+def test_threads_that_compile_do_not_wait_for_each_others_heap():
+    """In a script all have one, since a step may run in any of them."""
+    heaps = {way: run_python(HEAPS, way).count("<heap") for way in ("tune_malloc", "keep_memory")}
+    assert heaps["keep_memory"] == 1
+    assert heaps["tune_malloc"] > 1
+
+
+IN_TURN = """
+import sys
+from bertjax.process import run_in_turn
+if sys.argv[1] == "training":
+    run_in_turn()
+import jax, jax.numpy as jnp
+x = jnp.ones((512, 512))
+long = jax.jit(lambda x: jax.lax.fori_loop(0, 200, lambda i, x: jnp.tanh(x @ x), x))
+program = long.lower(x).compile()
+x.block_until_ready()
+print(program(x).is_ready())
+"""
+
+
+def test_a_training_runs_a_step_in_the_thread_that_calls_it():
+    ready = {who: run_python(IN_TURN, who, JAX_PLATFORMS="cpu") for who in ("training", "library")}
+    assert {who: printed.strip() for who, printed in ready.items()} == {
+        "training": "True",
+        "library": "False",
+    }
+
+
 def test_the_command_leaves_the_users_settings_and_those_of_its_children_alone():
     program = "from bertjax.process import tune_malloc; tune_malloc(); import os; print({})"
     printed = program.format("os.environ.get('GLIBC_TUNABLES')")

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray.tune
 
-from bertjax.process import prepare_process
+from bertjax.process import prepare_process, run_in_turn
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.flat_settings import convert, with_settings
 
@@ -96,3 +96,4 @@ def _prepare(cores: int, gpus: float) -> None:
     elif gpus < 1:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * gpus:.3f}"
     prepare_process()
+    run_in_turn()

@@ -31,7 +31,7 @@ from bertjax.data.shards import (
     windows_of_epoch,
 )
 from bertjax.errors import UserError
-from bertjax.process import return_memory_of_compilation
+from bertjax.process import return_memory_of_compilation, run_in_turn
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
 from bertjax.training.vocabulary import Vocabulary
@@ -78,6 +78,7 @@ def work(settings: dict[str, Any]) -> Outcome | UserError:
         The outcome, or a mistake of the user's that all processes have met with.
     """
     return_memory_of_compilation()
+    run_in_turn()
     with _joined(settings["distributed"]):
         mate = _Mate(settings["job"], settings["queue"])
         start, mistake = None, None
@@ -187,8 +188,9 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
     training = make_training(config, small, data)
     with training.compiled_aside(small.params):
         small = with_head(small, config, lambda: _fit_head(job, small, forward, mate), mate.say)
+        state = training.begin(small.params)
     watched = evaluate if job.validation else None
-    result = training.run(small.params, watched, snapshots, mate.listener)
+    result = training.run(state, watched, snapshots, mate.listener)
     run = replace(job.run, training=describe_training(result, time.perf_counter() - began))
     params = Vocabulary(job.vocabulary).widen_params(result.params, start.checkpoint.params)
     trained = replace(start.checkpoint, params=params, run=run)

@@ -10,6 +10,7 @@ more without it: most of the work is then done once a row or a column, and not o
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import haiku as hk
 import jax
@@ -44,6 +45,7 @@ def _kept_draws(rate: float) -> int:
     return min(round((1.0 - rate) * 2**32), 2**32 - 1)
 
 
+@partial(jax.jit, static_argnums=1)
 def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """32 random bits an entry, uint32.
 

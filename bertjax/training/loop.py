@@ -74,7 +74,7 @@ def fit(
     """Train for `config.epochs`, from the newest snapshot if there is one.
 
     Args:
-        state: before the first step; it is copied, not used up.
+        state: before the first step, as the runner has placed it; it is used up.
         batches: the batches of an epoch, counted from 0; the same ones each time it is asked.
             They are made ahead in a thread.
         evaluate: parameters -> metrics, after each epoch; None: the last state is kept. The
@@ -84,8 +84,7 @@ def fit(
     Raises:
         UserError: the snapshot is of a run with other settings.
     """
-    loop = _Loop(config, runner, runner.place(state), evaluate, snapshots, progress)
-    del state  # if the caller does not need it, neither do its moments lie in memory any longer
+    loop = _Loop(config, runner, state, evaluate, snapshots, progress)
     try:
         loop.resume()
         with interrupt_flag() as interrupted:

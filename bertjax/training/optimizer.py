@@ -55,6 +55,7 @@ def clip_by_global_norm(most: float) -> optax.GradientTransformation:
     return optax.stateless(clip)
 
 
+@jax.jit
 def global_norm(tree) -> jax.Array:
     """The root of the sum of all squares, float32 []; what `optax.tree.norm` computes."""
     squares = jax.lax.platform_dependent(
@@ -69,13 +70,15 @@ def _squares(*arrays: jax.Array) -> jax.Array:
 
 def _squares_in_slices(*arrays: jax.Array) -> jax.Array:
     """XLA's CPU backend writes x * x out before it reduces it; a sum of slices stays one loop."""
+    return sum((_square_in_slices(x).sum() for x in arrays), jnp.zeros(()))
+
+
+@jax.jit  # traced once a shape
+def _square_in_slices(x: jax.Array) -> jax.Array:
+    """The squares of x; of a matrix, sums of eight of them."""
     slices = 8
-
-    def fold(x: jax.Array) -> jax.Array:
-        if x.ndim != 2 or x.shape[0] % slices:
-            return jnp.square(x)
-        # Each slice has rows from everywhere: an array that is split over devices stays so.
-        parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
-        return sum((part * part for part in parts[1:]), parts[0] * parts[0])
-
-    return sum((fold(x).sum() for x in arrays), jnp.zeros(()))
+    if x.ndim != 2 or x.shape[0] % slices:
+        return jnp.square(x)
+    # Each slice has rows from everywhere: an array that is split over devices stays so.
+    parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
+    return sum((part * part for part in parts[1:]), parts[0] * parts[0])

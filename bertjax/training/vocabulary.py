@@ -44,15 +44,16 @@ class Vocabulary:
 
     def narrow_params(self, params):
         """Parameters whose word table is [U + 1, D]: the rows in use, and one of ones."""
-        table = params[MODULE][PARAM]
-        ones = jnp.ones((1, table.shape[1]), table.dtype)
-        return _with_table(params, jnp.concatenate([table[self.used], ones]))
+        table = np.asarray(params[MODULE][PARAM])  # on the host, where nothing is compiled for it
+        ones = np.ones((1, table.shape[1]), table.dtype)
+        return _with_table(params, jnp.asarray(np.concatenate([table[self.used], ones])))
 
     def widen_params(self, params, whole):
         """Trained parameters with all rows: those not in use as `whole` had them, decayed."""
-        table = params[MODULE][PARAM]
-        decayed = whole[MODULE][PARAM] * table[-1]
-        return _with_table(params, decayed.at[self.used].set(table[:-1]))
+        table = np.asarray(params[MODULE][PARAM])
+        rows = np.asarray(whole[MODULE][PARAM]) * table[-1]
+        rows[self.used] = table[:-1]
+        return _with_table(params, jnp.asarray(rows))
 
 
 def _with_table(params, table: jax.Array):

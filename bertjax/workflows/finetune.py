@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bertjax.checkpoints.atomic import new_folder, refuse_existing
-from bertjax.checkpoints.folder import Checkpoint, write_checkpoint
+from bertjax.checkpoints.folder import Checkpoint, read_config, write_checkpoint
+from bertjax.checkpoints.resolve import resolve
 from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import packed_batches
 from bertjax.data.ladder import fit_ladder
 from bertjax.data.packing import plan_packing
+from bertjax.data.tokens import load_tokenizer
 from bertjax.errors import UserError
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
@@ -113,8 +116,11 @@ def _finetune(
         config.seed,
         config.soft_labels,
     )
-    checkpoint = load_start(config, labelled.classes)
-    rows = _tokenize(config, checkpoint, labelled)
+    source = resolve(config.checkpoint)
+    with ThreadPoolExecutor(1, "load") as aside:
+        loading = aside.submit(load_start, config, labelled.classes, source)
+        rows = _tokenize(config, labelled, source)
+    checkpoint = loading.result()
     _say_data(say, config.checkpoint, checkpoint, labelled, rows)
     run = RunFile(
         text=config.text,
@@ -137,10 +143,11 @@ def _finetune(
     training = _training(config, small, rows, say)
     with training.compiled_aside(small.params):
         small = with_head(small, config, lambda: _fit_head(config, small, forward, rows.train), say)
+        state = training.begin(small.params)
     evaluate = None
     if score and rows.validation.ids:
         evaluate = make_evaluate(small, rows.validation, score)
-    result = training.run(small.params, evaluate, snapshots, listener)
+    result = training.run(state, evaluate, snapshots, listener)
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
     params = vocabulary.widen_params(result.params, checkpoint.params)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
@@ -169,11 +176,12 @@ class _Rows(NamedTuple):
         )
 
 
-def _tokenize(config: FinetuneConfig, checkpoint: Checkpoint, labelled: LabelledTable) -> _Rows:
-    longest = max_length(config, checkpoint.config)
+def _tokenize(config: FinetuneConfig, labelled: LabelledTable, folder: Path) -> _Rows:
+    longest = max_length(config, read_config(folder))
+    tokenizer = load_tokenizer(folder)
 
     def rows(indices: np.ndarray) -> TokenizedRows:
-        return tokenize_rows(labelled, indices, checkpoint.tokenizer, longest, config.clean)
+        return tokenize_rows(labelled, indices, tokenizer, longest, config.clean)
 
     return _Rows(rows(labelled.train), rows(labelled.validation), rows(labelled.test), longest)
 

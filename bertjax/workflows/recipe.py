@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -40,10 +41,12 @@ class TrainingData:
     batches: Callable[[int], Iterator[Batch]]  # of an epoch
 
 
-def load_start(config: FinetuneConfig, classes: tuple[str, ...]) -> Checkpoint:
-    """The checkpoint to start from, with a head for these classes."""
+def load_start(
+    config: FinetuneConfig, classes: tuple[str, ...], folder: Path | None = None
+) -> Checkpoint:
+    """The checkpoint to start from, with a head for these classes; `folder`: where it lies."""
     return load(
-        config.checkpoint,
+        folder or config.checkpoint,
         "text-classification",
         classes,
         problem_type="single_label_classification",
@@ -89,7 +92,11 @@ class Training:
     loop: LoopConfig
     runner: Runner
     data: TrainingData
-    begin: Callable[[Any], TrainState]  # from parameters
+    state: Callable[[Any], TrainState]  # before the first step, from parameters
+
+    def begin(self, params: Any) -> TrainState:
+        """That state, as the runner has placed it; the parameters stay as they are."""
+        return self.runner.place(self.state(params))
 
     @contextmanager
     def compiled_aside(self, params: Any) -> Iterator[None]:
@@ -100,7 +107,7 @@ class Training:
 
         def compile_step() -> None:
             batch = self.runner.place_batch(used(next(self.data.batches(0))))
-            self.runner.compile(jax.eval_shape(self.begin, params), batch)
+            self.runner.compile(jax.eval_shape(self.state, params), batch)
 
         with ThreadPoolExecutor(1, "compile") as aside:
             aside.submit(compile_step)
@@ -108,16 +115,16 @@ class Training:
 
     def run(
         self,
-        params: Any,
+        state: TrainState,
         evaluate: Callable[[Any], dict[str, float]] | None,
         snapshots: Keeper,
         progress: Listener | None,
     ) -> FitResult:
-        """Train from these parameters; other arguments as of `fit`."""
+        """Train from where it was begun; other arguments as of `fit`."""
         return fit(
             self.loop,
             self.runner,
-            self.begin(params),
+            state,
             self.data.batches,
             evaluate,
             snapshots,

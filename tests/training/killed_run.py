@@ -56,7 +56,7 @@ def main(folder: Path, out: Path, wait_after: int) -> None:
     result = fit(
         LoopConfig(EPOCHS, plan.steps, "size", log_every=3),
         replace(runner, step=step),
-        init_state(params, optimizer, SEED),
+        runner.place(init_state(params, optimizer, SEED)),
         batches,
         lambda params: {"size": -sum(float(abs(x).sum()) for x in jax.tree.leaves(params))},
         Snapshots(folder, {"seed": SEED}, every_steps=2),

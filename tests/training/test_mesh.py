@@ -163,7 +163,8 @@ def test_a_resumed_run_ends_with_the_bits_of_a_straight_one(table, tmp_path, ass
                 yield {"x": BATCH["x"] * (number + 1), "segment_ids": np.ones((8, 1), np.int32)}
 
         snapshots = folder and Snapshots(folder, {}, every_steps=2)
-        result = fit(LoopConfig(2, 3), runner, start, batches, snapshots=snapshots)
+        begun = runner.place(start)
+        result = fit(LoopConfig(2, 3), runner, begun, batches, snapshots=snapshots)
         return jax.device_get(result.params)
 
     with pytest.raises(ZeroDivisionError):

@@ -65,7 +65,7 @@ def train(texts):
         result = fit(
             config,
             replace(runner, step=step),
-            start,
+            runner.place(start),
             texts.batches if cut is None else batches,
             evaluate or loss,
             snapshots,
@@ -175,7 +175,8 @@ def test_after_ctrl_c_a_run_goes_on_where_it_stood(
     config = LoopConfig(EPOCHS, STEPS, "loss")
     snapshots = Snapshots(folder, SETTINGS)
     pressed = replace(runner, step=step)
-    stopped = fit(config, pressed, bag.state(adamw), texts.batches, None, snapshots)
+    begun = runner.place(bag.state(adamw))
+    stopped = fit(config, pressed, begun, texts.batches, None, snapshots)
     assert (stopped.ending, stopped.steps) == ("interrupted", 3)
     assert newest(folder).name == "3"
     resumed_arrays, resumed = train(runner, bag.state(adamw), folder)
