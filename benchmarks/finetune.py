@@ -42,9 +42,9 @@ class FinetuneConfig:
     """Column that holds the class."""
     seeds: int = 5
     """Trainings of each side: seeds 0, 1, ... of split, head, order and dropout."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 4e-4
     """The Trainer's; by default the best of its grid in benchmarks.quality."""
-    epochs: int = 4
+    epochs: int = 3
     """The Trainer's; bertjax takes its own default."""
     batch_size: int = 32
     """The Trainer's texts a step; bertjax's default is 32 too."""
