@@ -304,3 +304,16 @@ def test_ctrl_c_is_told_in_a_line(arguments, line, capsys, monkeypatch):
     monkeypatch.setattr("bertjax.cli._run", interrupt)
     assert main(arguments) == 128 + signal.SIGINT
     assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_turn"),
+    [(["finetune", "sample", "--out", "x"], True), (["predict", "x", "--text", "y"], False)],
+)
+def test_a_training_alone_runs_programs_in_turn(monkeypatch, arguments, in_turn):
+    called = []
+    monkeypatch.setattr("bertjax.cli.prepare_process", lambda: None)
+    monkeypatch.setattr("bertjax.cli.run_in_turn", lambda: called.append(True))
+    monkeypatch.setattr("bertjax.cli.run", lambda config: 0)
+    main(arguments)
+    assert bool(called) == in_turn

@@ -45,7 +45,7 @@ def _kept_draws(rate: float) -> int:
     return min(round((1.0 - rate) * 2**32), 2**32 - 1)
 
 
-@partial(jax.jit, static_argnums=1)
+@partial(jax.jit, static_argnums=1)  # traced once a shape
 def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """32 random bits an entry, uint32.
 

@@ -146,7 +146,7 @@ def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
     return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
 
 
-@jax.jit
+@jax.jit  # traced once a shape
 def _weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
     """x^T g [d, f] float32 from x [n, d] and g [n, f], both bfloat16."""
     return jax.lax.platform_dependent(x, g, cpu=_turned_dot, default=_left_transposed_dot)

@@ -135,7 +135,9 @@ class _Loop:
         if self.snapshots:
             snapshot = self.snapshots.read(self.runner.collect(self.state))
         if snapshot is not None:
-            self.state, self.best_params = self.runner.place(snapshot.state), snapshot.best_params
+            begun, self.state = self.state, self.runner.place(snapshot.state)
+            jax.tree.map(lambda x: x.delete(), begun)  # the caller may still hold it
+            self.best_params = snapshot.best_params
             self.position = Position(**snapshot.position)
         if self.progress:
             self.progress.start(self._steps_done(), self.config.epochs * self.config.steps)

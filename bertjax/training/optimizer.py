@@ -55,7 +55,7 @@ def clip_by_global_norm(most: float) -> optax.GradientTransformation:
     return optax.stateless(clip)
 
 
-@jax.jit
+@jax.jit  # traced once, where a step asks for it twice
 def global_norm(tree) -> jax.Array:
     """The root of the sum of all squares, float32 []; what `optax.tree.norm` computes."""
     squares = jax.lax.platform_dependent(

@@ -119,6 +119,20 @@ def test_the_state_that_training_begins_with_is_used_up(bag, bag_runner, sgd, te
     assert all(x.is_deleted() for x in jax.tree.leaves(start.params))
 
 
+def test_going_on_from_a_snapshot_uses_it_up_too(tmp_path, bag, bag_runner, sgd, texts):
+    runner, snapshots = bag_runner("jit"), Snapshots(tmp_path / "snapshots", {}, every_steps=1)
+
+    def go(epochs: int):
+        start = runner.place(bag.state(sgd))
+        config = LoopConfig(epochs, texts.plan.steps)
+        return start, fit(config, runner, start, texts.batches, snapshots=snapshots)
+
+    go(1)
+    start, result = go(1)
+    assert result.steps == texts.plan.steps
+    assert all(x.is_deleted() for x in jax.tree.leaves(start.params))
+
+
 def test_each_epoch_has_its_batches_once():
     asked = []
 
