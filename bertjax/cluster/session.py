@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "RAYON_NUM_THREADS": "1",
     # Of Ray Serve's proxy: on few cores that are busy, Ray's own 5 are too few.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "bertjax.cluster.proxy.middlewares",
 }
 
 

@@ -4,11 +4,11 @@ A request may name the model that it wants, as one that explains a prediction do
 """
 
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+
+from bertjax.serving.asgi import App, Receive, Scope, Send
 
 HEADER = b"x-model"  # the id of a model
-App = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable], Awaitable[None]]
 
 
 class Canary:
@@ -39,7 +39,7 @@ class Canary:
         self.models = models
         self._random = random.Random(seed)
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asks = scope["type"] == "http" and scope["method"] == "POST"
         other = asks and self.ready() and self._is_other(dict(scope["headers"]))
         await (self.other if other else self.app)(scope, receive, send)

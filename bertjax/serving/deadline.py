@@ -1,14 +1,10 @@
 """One deadline for a request, from its head to its answer: its body, its wait and its work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bertjax.serving.asgi import App, Receive, Scope, Send
 from bertjax.serving.errors import late_body, too_slow
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 
 
 class Deadline:
@@ -19,7 +15,7 @@ class Deadline:
         seconds: from the head of a request to the beginning of its answer.
     """
 
-    def __init__(self, app: Any, seconds: float):
+    def __init__(self, app: App, seconds: float):
         self.app = app
         self.seconds = seconds
 

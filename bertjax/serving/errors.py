@@ -53,6 +53,24 @@ def stopping() -> ApiError:
     )
 
 
+def replica_ended() -> ApiError:
+    return ApiError(
+        503,
+        "replica_ended",
+        "the replica that had this request has ended: send the request again",
+        {"Retry-After": "1"},
+    )
+
+
+def no_replica() -> ApiError:
+    return ApiError(
+        503,
+        "no_replica",
+        "no replica is there to answer: send the request again later",
+        {"Retry-After": "2"},
+    )
+
+
 def late_body() -> ApiError:
     return ApiError(408, "timeout", "the body did not arrive in time", CLOSE)
 

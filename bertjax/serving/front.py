@@ -1,24 +1,19 @@
 """What every request passes first: an id, the token, a bound on bodies, a log line, counts."""
 
-import json
 import logging
-import re
 import secrets
 import time
 from typing import Any
-from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from bertjax.serving.deadline import Receive, Scope, Send
+from bertjax.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, request_id_of, send_error
 from bertjax.serving.errors import CLOSE, ApiError
 from bertjax.serving.metrics import ModelMetrics
 
-HEADER = "X-Request-ID"
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
 _ASSETS = "/static"  # of /docs
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 log = logging.getLogger("bertjax.serving")
 
@@ -36,7 +31,7 @@ class Front:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         metrics: ModelMetrics,
         token: str | None,
         max_body_bytes: int,
@@ -54,8 +49,7 @@ class Front:
             return
         began = time.perf_counter()
         headers = Headers(scope=scope)
-        given = headers.get(HEADER, "")
-        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -63,7 +57,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         self.metrics.begin()
@@ -73,13 +67,15 @@ class Front:
             self._check_size(int(length) if length.isdecimal() else 0)
             await self.app(scope, self._bounded(receive), send_with_id)
         except ApiError as error:
-            await send_error(error, request_id, self.metrics, send_with_id)
+            self.metrics.error(error.code)
+            await send_error(error, request_id, send_with_id)
         except Exception:
             log.exception("failed", extra={"request_id": request_id})
             if status:  # an answer has begun: its end must be missed, and not look like one
                 raise
             error = ApiError(500, "internal", "the server failed; its log has the request id")
-            await send_error(error, request_id, self.metrics, send_with_id)
+            self.metrics.error(error.code)
+            await send_error(error, request_id, send_with_id)
         finally:
             self._tell(scope, request_id, status, time.perf_counter() - began)
 
@@ -131,22 +127,3 @@ class Front:
                 "client": scope["client"][0] if scope.get("client") else None,
             },
         )
-
-
-async def send_error(error: ApiError, request_id: str, metrics: ModelMetrics, send: Send) -> None:
-    """Answer with an error, and count it."""
-    metrics.error(error.code)
-    body = json.dumps(error.body(request_id), separators=(",", ":")).encode()
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **{name.lower(): value for name, value in (error.headers or {}).items()},
-    }
-    await send(
-        {
-            "type": "http.response.start",
-            "status": error.status_code,
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})

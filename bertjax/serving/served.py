@@ -8,7 +8,8 @@ from typing import Any
 from bertjax.errors import UserError
 from bertjax.serving.about import describe
 from bertjax.serving.api import make_app
-from bertjax.serving.canary import App, Canary
+from bertjax.serving.asgi import App
+from bertjax.serving.canary import Canary
 from bertjax.serving.metrics import Metrics
 from bertjax.serving.predictor import Predictor
 from bertjax.serving.service import Service

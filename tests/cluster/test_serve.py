@@ -113,7 +113,7 @@ def replicas() -> list[int]:
     """The process ids of the replicas of this process's Ray."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # it has ended
+        with suppress(psutil.Error, IndexError):  # it has ended; a zombie has no command
             if process.cmdline()[0].startswith("ray::ServeReplica:bertjax:Replica"):
                 found.append(process.pid)
     return found
@@ -130,6 +130,9 @@ def test_replicas_answer_as_the_predictor(deployed, runs, expected):
         refused = client.post("/predict", json={"text": 3}, headers={"x-request-id": "mine"})
         assert refused.status_code == 422
         assert refused.json()["error"]["request_id"] == "mine"
+        assert refused.headers.get_list("x-request-id") == ["mine"]
+        (made,) = client.get("/health").headers.get_list("x-request-id")
+        assert len(made) == 32
         assert "bertjax" in client.get("/").text
     assert len(replicas()) == 2
 
@@ -144,7 +147,24 @@ def test_a_replica_that_is_killed_is_replaced_and_no_answer_is_wrong(deployed, e
         until(lambda: models.total() > count + 50)
     # What the killed one had in hand is lost, and said to be so.
     assert len(wrong) <= 4
-    assert all(line.startswith(("500", "503")) for line in wrong), wrong
+    assert all(line.startswith('503 {"error":{"code":"replica_ended"') for line in wrong), wrong
+
+
+def test_a_canary_answers_a_share_of_the_requests(deployed, runs, expected):
+    from bertjax.cluster.serve import deploy
+
+    with asking(deployed.port, expected) as (models, wrong):
+        deploy(replace(deployed, canary=str(runs[1]), canary_share=0.25), None)
+        other = model_id(runs[1])
+        until(lambda: models[other] > 20)
+        before = models.copy()
+        until(lambda: models.total() > before.total() + 400)
+    assert wrong == []
+    share = (models[other] - before[other]) / (models.total() - before.total())
+    assert 0.15 < share < 0.35  # 4.6 standard deviations of 400 draws
+    with httpx.Client(base_url=f"http://127.0.0.1:{deployed.port}", timeout=TIMEOUT) as client:
+        asked = {"json": {"text": TEXTS[0]}, "headers": {"X-Model": other}}
+        assert {client.post("/predict", **asked).json()["model"] for _ in range(8)} == {other}
 
 
 def test_another_run_replaces_the_first_without_a_failed_request(deployed, runs, expected):
@@ -207,8 +227,8 @@ def test_what_is_in_hand_at_the_end_is_answered(deployed):
     undeploy()
     for thread in threads:
         thread.join(TIMEOUT)
-    assert set(answers) == {200, 404}
-    assert answers[404] == len(threads)
+    assert set(answers) == {200, 503}
+    assert answers[503] == len(threads)
 
 
 def test_more_replicas_than_cores_are_refused(runs, ray_here):
