@@ -22,6 +22,7 @@ from bertjax.serving.deadline import Deadline
 from bertjax.serving.errors import ApiError, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
+from bertjax.serving.requests import Requests, request_types, texts_of
 from bertjax.serving.schemas import (
     EmbedAnswer,
     ErrorAnswer,
@@ -32,8 +33,6 @@ from bertjax.serving.schemas import (
     PredictionAnswer,
     Status,
     WordAnswer,
-    request_types,
-    texts_of,
 )
 from bertjax.serving.service import Service
 
@@ -98,11 +97,12 @@ def make_app(
     states = _states(service)
     app.include_router(states)
     routes = [*app.routes, *states.routes]
+    types = request_types(service.limits, about["text_columns"], about["labels"])
     guards = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
     for router, statuses in (
         (_facts(service, about), ()),
-        (_predictions(service, about), _BODY),
-        (_labelled(service, about), _BODY),
+        (_predictions(service, types, about["model"]), _BODY),
+        (_labelled(service, types, about), _BODY),
     ):
         known = statuses if token is None else (401, *statuses)
         app.include_router(router, dependencies=guards, responses=_failures(*known))
@@ -172,11 +172,9 @@ def _facts(service: Service, about: dict[str, Any]) -> APIRouter:
 # pyright: reportInvalidTypeForm=false
 
 
-def _predictions(service: Service, about: dict[str, Any]) -> APIRouter:
+def _predictions(service: Service, types: Requests, model: str) -> APIRouter:
     """What is computed of texts."""
     router = APIRouter()
-    types = request_types(service.limits, about["text_columns"], about["labels"])
-    model = about["model"]
 
     @router.post("/predict", summary="Classes and probabilities of texts")
     async def predict(request: Request, body: types.texts) -> PredictAnswer:
@@ -202,11 +200,10 @@ def _predictions(service: Service, about: dict[str, Any]) -> APIRouter:
     return router
 
 
-def _labelled(service: Service, about: dict[str, Any]) -> APIRouter:
+def _labelled(service: Service, types: Requests, about: dict[str, Any]) -> APIRouter:
     """What is computed of texts whose classes are known."""
     router = APIRouter()
     labels = about["labels"]
-    types = request_types(service.limits, about["text_columns"], labels)
 
     def check_problem() -> None:
         if about["problem"] != "single_label_classification":
