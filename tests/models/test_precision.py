@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -236,6 +237,14 @@ def test_every_product_of_a_step_takes_the_fast_path(tiny, build, task):
         and operands not in ("f32[8,3] f32[32,3]", "f32[4,2,16,2] f32[4,2,2,10]")
     ]
     assert slow == []
+
+
+def test_weights_that_one_row_is_multiplied_by_are_never_whole_in_float32():
+    product = jax.jit(partial(dense_product, precision="bfloat16"))
+    x, w, b = normal(0, 1, 48), normal(1, 48, 64).astype(jnp.bfloat16), normal(2, 64)
+    assert "f32[48,64]" not in product.lower(x, w, b).compile().as_text()
+    expected = dense_product(jnp.tile(x, (8, 1)), w, b, "bfloat16")[:1]
+    np.testing.assert_allclose(product(x, w, b), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_gradient_that_bias_and_product_share_is_written_once_in_bfloat16():
