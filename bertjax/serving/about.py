@@ -1,7 +1,6 @@
 """What a server tells of the model that it serves."""
 
 import hashlib
-import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import jax
 
 from bertjax.checkpoints.run_file import NAME
+from bertjax.checkpoints.tracked_run import read_run_id
 from bertjax.serving.predictor import Predictor
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.msgpack", "*.index.json")
@@ -16,8 +16,6 @@ _TOKENIZER = (
     *("tokenizer.json", "vocab.txt", "tokenizer_config.json"),
     *("special_tokens_map.json", "added_tokens.json"),
 )
-_TRACKED = "MLmodel"  # what MLflow lays beside a run folder that is in its store
-_RUN_ID = re.compile(r"^run_id: *'?(\w{1,64})'?\s*$", re.MULTILINE)
 _FILES = (*_WEIGHTS, "config.json", NAME, *_TOKENIZER)
 _PACKAGES = ("bertjax", "jax", "jaxlib", "dm-haiku", "transformers", "tokenizers")
 
@@ -31,22 +29,13 @@ def model_id(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def run_id(folder: Path) -> str | None:
-    """MLflow's id of the run that wrote a folder of its store; None for any other folder."""
-    path = folder / _TRACKED
-    if not path.is_file():
-        return None
-    found = _RUN_ID.search(path.read_text(encoding="utf-8", errors="replace"))
-    return found[1] if found else None
-
-
 def describe(predictor: Predictor, precision: str) -> dict[str, Any]:
     """The fields of `ModelAnswer`."""
     checkpoint, run = predictor.checkpoint, predictor.run
     return {
         "model": model_id(checkpoint.folder),
         "name": checkpoint.folder.absolute().name,
-        "run_id": run_id(checkpoint.folder),
+        "run_id": read_run_id(checkpoint.folder),
         "checkpoint": run.settings.get("checkpoint"),
         "labels": list(predictor.labels),
         "problem": checkpoint.config.resolved_problem_type,

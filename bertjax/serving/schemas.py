@@ -92,7 +92,7 @@ class ModelAnswer(BaseModel):
     model: str = Field(description="The id, which changes with any of the model's files.")
     name: str = Field(description="Of the run folder.")
     run_id: str | None = Field(
-        description="Of MLflow, where the folder is one of its store; else null."
+        description="MLflow's id of the run that wrote the folder; null: it was not tracked."
     )
     checkpoint: str | None = Field(description="What the fine-tuning started from.")
     labels: list[str]

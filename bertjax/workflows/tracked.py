@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bertjax.checkpoints.run_file import RunFile, read_run_file
+from bertjax.checkpoints.tracked_run import write_run_id
 from bertjax.errors import UserError
 from bertjax.tracking.recorder import Recorded, Recorder
 from bertjax.tracking.store import is_installed, shown, store_uri
@@ -93,6 +94,9 @@ class Tracker:
             )
         except KeyboardInterrupt:
             recorded = Recorded("", "", {"what was not sent yet": "interrupted"})
+        if recorded.run_id:
+            with suppress(OSError):  # a server that does not tell the run is no reason to fail
+                write_run_id(folder, recorded.run_id)
         self._say(_describe(recorded, self._config))
 
     def fail(self, error: BaseException) -> None:

@@ -35,7 +35,7 @@ def test_a_server_tells_the_id_of_the_run_that_it_was_named(tracked_run, run_id)
         config = ServeConfig(run=name, tracking_uri=tracked_run.uri)
         [about] = build(config, None).about
         assert about["run_id"] == run_id
-    assert build(ServeConfig(run=str(tracked_run.folder)), None).about[0]["run_id"] is None
+    assert build(ServeConfig(run=str(tracked_run.folder)), None).about[0]["run_id"] == run_id
 
 
 def test_other_names_are_left_alone(tmp_path, monkeypatch):

@@ -90,7 +90,10 @@ def test_figures_packages_and_the_run_folder_are_artifacts(run, tracked_run):
     assert names() == {"environment.txt", "figures", "run"}
     assert names("figures") == {"training.png", "confusion_matrix.png"}
     written = {path.name for path in tracked_run.folder.iterdir()}
-    assert written <= names("run")
+    assert written - {"mlflow.json"} <= names("run")  # that one tells what MLmodel tells there
+    assert json.loads((tracked_run.folder / "mlflow.json").read_text()) == {
+        "run_id": found.info.run_id
+    }
     assert {"MLmodel", "input_example.json"} <= names("run")
 
 
