@@ -138,8 +138,9 @@ _add_bias.defvjp(lambda y, b: (y + b, None), _add_bias_backward)
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """a b. XLA's CPU backend takes one row for a vector: it would make b float32 in each call."""
-    rows = jnp.pad(a, ((0, 1), (0, 0))) if len(a) == 1 else a
-    return jnp.dot(rows, b, preferred_element_type=jnp.float32)[: len(a)]
+    if a.shape[0] == 1:
+        return _dot(jnp.pad(a, ((0, 1), (0, 0))), b)[:1]
+    return jnp.dot(a, b, preferred_element_type=jnp.float32)
 
 
 def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
