@@ -3,6 +3,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,31 @@ def test_many_texts_keep_their_order(tokenizer):
     tokens = tokenize(tokenizer, [words[i % 2] for i in range(5001)], 8)
     assert [len(ids) for ids in tokens.ids] == [3 + i % 2 for i in range(5001)]
     assert tokens.truncated.shape == (5001,)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_ids_are_those_that_transformers_gives(tokenizer, windows):
+    texts = ["", "the cat", "rain " * 40, "a\tbank\n of", "naïve 猫 [SEP] x"]
+    stride = (16 - 2) // 4 if windows else 0
+    expected = []
+    for encoding in tokenizer(texts, truncation=True, max_length=16, stride=stride).encodings:
+        pieces = [encoding, *encoding.overflowing] if windows else [encoding]
+        expected += [piece.ids for piece in pieces]
+    tokenizer(texts, padding=True)  # a caller's own use of it changes nothing
+    found = tokenize(tokenizer, texts, 16, windows)
+    assert [ids.tolist() for ids in found.ids] == expected
+
+
+def test_a_short_text_does_not_wait_for_the_long_ones_of_another_thread(tokenizer):
+    tokenize(tokenizer, ["a cat"], 256)
+    long_ones = ["a text of many words " * 400] * 1000
+    with ThreadPoolExecutor(1) as other:
+        many = other.submit(tokenize, tokenizer, long_ones, 256)
+        while not many.running():
+            time.sleep(0.001)
+        time.sleep(0.1)  # it has begun by now
+        assert len(tokenize(tokenizer, ["a cat"], 256).ids) == 1
+        assert not many.done()
 
 
 def test_no_texts_are_no_tokens(tokenizer):
