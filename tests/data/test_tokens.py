@@ -105,7 +105,7 @@ def test_ids_are_those_that_transformers_gives(tokenizer, windows):
 
 def test_a_short_text_does_not_wait_for_the_long_ones_of_another_thread(tokenizer):
     tokenize(tokenizer, ["a cat"], 256)
-    long_ones = ["a text of many words " * 400] * 1500
+    long_ones = ["a text of many words " * 400] * 700
     with ThreadPoolExecutor(1) as other:
         many = other.submit(tokenizer.backend_tokenizer.encode_batch_fast, long_ones)
         time.sleep(0.2)  # it has begun by now
