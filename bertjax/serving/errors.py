@@ -53,11 +53,16 @@ def stopping() -> ApiError:
     )
 
 
+def failed() -> ApiError:
+    return ApiError(500, "internal", "the server failed; its log has the request id")
+
+
 def replica_ended() -> ApiError:
     return ApiError(
         503,
         "replica_ended",
-        "the replica that had this request has ended: send the request again",
+        "the replica that had this request did not answer: it may have ended; send the request "
+        "again",
         {"Retry-After": "1"},
     )
 
@@ -68,6 +73,15 @@ def no_replica() -> ApiError:
         "no_replica",
         "no replica is there to answer: send the request again later",
         {"Retry-After": "2"},
+    )
+
+
+def late_replica() -> ApiError:
+    return ApiError(
+        503,
+        "timeout",
+        "no replica answered in time: send fewer or shorter texts, or send them later",
+        {"Retry-After": "1"},
     )
 
 

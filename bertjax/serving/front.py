@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 
 from bertjax.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, request_id_of, send_error
-from bertjax.serving.errors import CLOSE, ApiError
+from bertjax.serving.errors import CLOSE, ApiError, failed
 from bertjax.serving.metrics import ModelMetrics
 
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
@@ -73,7 +73,7 @@ class Front:
             log.exception("failed", extra={"request_id": request_id})
             if status:  # an answer has begun: its end must be missed, and not look like one
                 raise
-            error = ApiError(500, "internal", "the server failed; its log has the request id")
+            error = failed()
             self.metrics.error(error.code)
             await send_error(error, request_id, send_with_id)
         finally:
