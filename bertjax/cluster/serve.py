@@ -112,7 +112,7 @@ def deploy(config: ServeConfig, token: str | None) -> None:
                 host=config.host, port=config.port, request_timeout_s=_patience(config)
             )
         )
-        _check_address(config)
+        _check_where_it_runs(config)
         application = ray_serve.deployment(Replica).options(**_options(config))
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
     except (RuntimeError, RayError) as error:
@@ -167,8 +167,8 @@ def _patience(config: ServeConfig) -> float:
     return config.limits.timeout + _GRACE
 
 
-def _check_address(config: ServeConfig) -> None:
-    """Where Ray Serve runs already, it stays where it is.
+def _check_where_it_runs(config: ServeConfig) -> None:
+    """Where Ray Serve runs already, it stays where it is, and waits as long as it does.
 
     Where that is, only Ray's dashboard tells publicly, which a cluster may be without.
     """
@@ -179,6 +179,12 @@ def _check_address(config: ServeConfig) -> None:
         raise UserError(
             f"Ray Serve runs at {found.host}:{found.port} already: give --host {found.host} --port "
             f"{found.port}, or end it with `serve shutdown`"
+        )
+    patience = found.request_timeout_s
+    if patience != _patience(config):
+        same = "" if patience is None else f"give --timeout {patience - _GRACE:g}, or "
+        raise UserError(
+            f"Ray Serve runs with another --timeout already: {same}end it with `serve shutdown`"
         )
 
 

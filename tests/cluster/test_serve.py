@@ -181,6 +181,15 @@ def test_another_run_replaces_the_first_without_a_failed_request(deployed, runs,
     assert wrong == []
 
 
+def test_another_timeout_than_the_one_that_runs_is_refused(deployed):
+    from bertjax.cluster.serve import deploy
+
+    limits = replace(deployed.limits, timeout=99.0)
+    line = r"another --timeout already: give --timeout 30, or end it with `serve shutdown`$"
+    with pytest.raises(UserError, match=line):
+        deploy(replace(deployed, limits=limits), None)
+
+
 def test_replicas_follow_the_load_and_no_request_fails(deployed, expected, monkeypatch):
     from bertjax.cluster import serve
 
