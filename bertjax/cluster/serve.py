@@ -7,6 +7,7 @@ replicas are replaced one after the other by those of the new run, and no reques
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ from bertjax.workflows.serve_configs import ServeConfig
 APP = "bertjax"  # of Ray Serve; another one beside it would need another port
 
 _GRACE = 5.0  # seconds beyond those that a request gets
+_POLL = 0.1  # seconds between looks at whether it has ended
 _ONGOING = 16  # requests of a replica, on average, beyond which another one is started
 
 
@@ -85,7 +87,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         try:
             _wait_for_signal()
         finally:
-            undeploy()
+            undeploy(config)
     say("stopped")
 
 
@@ -119,10 +121,17 @@ def deploy(config: ServeConfig, token: str | None) -> None:
         raise UserError(_why_not(config, str(error))) from error
 
 
-def undeploy() -> None:
+def undeploy(config: ServeConfig) -> None:
     """End the application, when it has answered what it has in hand, and then Ray Serve."""
-    ray_serve.delete(APP)  # by itself, `shutdown` ends the proxies while replicas still answer
-    ray_serve.shutdown()
+    ends = time.monotonic() + _patience(config) + _GRACE  # Ray kills the replicas before
+    try:
+        # Alone, `shutdown` ends the proxies while replicas still answer; and `delete` waits for a
+        # minute, not for as long as a request may take.
+        ray_serve.delete(APP, _blocking=False)
+        while APP in ray_serve.status().applications and time.monotonic() < ends:
+            time.sleep(_POLL)
+    finally:
+        ray_serve.shutdown()
 
 
 def _why_not(config: ServeConfig, told: str) -> str:
