@@ -103,6 +103,14 @@ def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, u
         assert first.result(TIMEOUT).status_code == 200
 
 
+def takes_connections(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/health", timeout=TIMEOUT)
+    except httpx.ConnectError:
+        return False
+    return True
+
+
 def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, until, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         with start_server(predictor) as server:
@@ -112,6 +120,7 @@ def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, u
             answers += [pool.submit(server.post, "/predict", {"text": TEXT}) for _ in range(2)]
             until(lambda: server.service._classifier.waiting == 2)
             server.uvicorn.should_exit = True
+            until(lambda: not takes_connections(server.url))
             held.go.set()
             assert [a.result(TIMEOUT).status_code for a in answers] == [200, 200, 200]
         with pytest.raises(httpx.ConnectError):
