@@ -22,7 +22,7 @@ from bertjax.serving.deadline import Deadline
 from bertjax.serving.errors import ApiError, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
-from bertjax.serving.requests import Requests, request_types, texts_of
+from bertjax.serving.requests import FORMS, Requests, request_types, texts_of
 from bertjax.serving.schemas import (
     EmbedAnswer,
     ErrorAnswer,
@@ -289,7 +289,5 @@ async def _refuse_invalid(request: Request, error: Any) -> Response:
 
 def _place(path: tuple[int | str, ...]) -> list[str]:
     """The names on the way to what is wrong, without those of forms: of a request, and of rows."""
-    names = list(path[1:] if path[:1] == path[1:2] else path)
-    if names[:1] == ["columns"]:
-        del names[1:2]
-    return [name if (name := str(part)).isprintable() else repr(name) for part in names]
+    names = [str(part) for part in path if part not in FORMS]
+    return [name if name.isprintable() else repr(name) for name in names]
