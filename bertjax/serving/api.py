@@ -13,13 +13,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
 from bertjax.serving.deadline import Deadline
-from bertjax.serving.errors import ApiError, no_scores, not_ready
+from bertjax.serving.errors import ApiError, gone, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
 from bertjax.serving.requests import FORMS, Requests, request_types, texts_of
@@ -245,7 +246,7 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         if not has_left or answering.uncancel():  # the server is stopped
             raise
-        raise ApiError(499, "gone", "the client has left") from None  # nobody reads it but the log
+        raise gone() from None
     finally:
         watching.cancel()
 
@@ -259,6 +260,8 @@ async def _refuse_http(request: Request, error: Any) -> Response:
     """An ApiError, or what the framework refuses by itself."""
     if isinstance(error, ApiError):
         return _refuse(request, error)
+    if isinstance(error.__cause__, ClientDisconnect):  # before the end of its body
+        return _refuse(request, gone())
     code, reason = _FRAMEWORK.get(error.status_code, ("refused", str(error.detail)))
     if error.status_code == 400:
         reason = _why_no_json(error.__cause__) or reason

@@ -76,6 +76,10 @@ def no_replica() -> ApiError:
     )
 
 
+def gone() -> ApiError:
+    return ApiError(499, "gone", "the client has left")  # nobody reads it but the log
+
+
 def late_replica() -> ApiError:
     return ApiError(
         503,

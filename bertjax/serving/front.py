@@ -1,5 +1,6 @@
 """What every request passes first: an id, the token, a bound on bodies, a log line, counts."""
 
+import asyncio
 import logging
 import secrets
 import time
@@ -8,7 +9,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 
 from bertjax.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, request_id_of, send_error
-from bertjax.serving.errors import CLOSE, ApiError, failed
+from bertjax.serving.errors import CLOSE, ApiError, failed, gone
 from bertjax.serving.metrics import ModelMetrics
 
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
@@ -69,6 +70,12 @@ class Front:
         except ApiError as error:
             self.metrics.error(error.code)
             await send_error(error, request_id, send_with_id)
+        except asyncio.CancelledError:  # by Ray, whose client has left; or at the end of the server
+            if not status:
+                error = gone()
+                status = error.status_code
+                self.metrics.error(error.code)
+            raise
         except Exception:
             log.exception("failed", extra={"request_id": request_id})
             if status:  # an answer has begun: its end must be missed, and not look like one

@@ -1,5 +1,6 @@
 """A real server that has much to do, or little time."""
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -90,6 +91,27 @@ def test_a_client_that_leaves_is_counted(start_server, predictor, until, monkeyp
         assert f'bertjax_errors_total{{code="gone",{of}}} 1.0' in lines()
         assert f"bertjax_requests_in_progress{{{of}}} 1.0" in lines()  # the one that asks
         held.go.set()
+
+
+def test_a_client_that_leaves_before_the_end_of_its_body_is_counted_as_such(
+    start_server, predictor, until
+):
+    with start_server(predictor, warm=False) as server:
+        address = httpx.URL(server.url)
+        with socket.create_connection((address.host, address.port), TIMEOUT) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 100\r\n\r\n{"text":'
+            )
+
+        def count(of: str) -> list[str]:
+            lines = server.client.get("/metrics").text.splitlines()
+            return [line for line in lines if line.startswith(of) and "/predict" in line]
+
+        until(lambda: count("bertjax_requests_total"))
+        assert 'status="499"' in count("bertjax_requests_total")[0]
+        assert 'code="gone"' in server.client.get("/metrics").text
+        assert "malformed" not in server.client.get("/metrics").text
 
 
 def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
