@@ -146,17 +146,14 @@ class Service:
         return Explanation(prediction, weighed, size)
 
     def _batcher(self, programs: Programs, begun: bool = True) -> Batcher:
-        def run(pieces: list[np.ndarray]) -> np.ndarray:
-            with self._alone:
-                return programs(pieces)
-
         return Batcher(
-            run,
+            programs,
             self.predictor.slots,
             self.limits.max_wait_ms / 1000,
             self.limits.max_queue,
             self.metrics.batch,
             begun,
+            self._alone,
         )
 
     async def _tokenized(self, texts: Sequence[str]) -> Pieces:

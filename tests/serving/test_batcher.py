@@ -1,5 +1,7 @@
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -218,6 +220,28 @@ def test_close_before_it_begins_computes_nothing_and_tells_those_who_wait(machin
         future.result(TIMEOUT)
     assert machine.batches == []
     assert batcher.waiting == 0
+
+
+def test_the_seconds_of_a_batch_are_those_of_computing_it_alone(monkeypatch):
+    now = 0.0
+
+    def run(pieces: list[np.ndarray]) -> np.ndarray:
+        nonlocal now
+        now += 3
+        return first_and_length(pieces)
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        nonlocal now
+        now += 100  # another computes
+        yield
+
+    monkeypatch.setattr("bertjax.serving.batcher.time.perf_counter", lambda: now)
+    told: list[Batch] = []
+    batcher = Batcher(run, token_budget=40, tell=told.append, alone=alone())
+    batcher.submit([piece(1)])
+    batcher.close()
+    assert told == [Batch(pieces=1, tokens=10, seconds=3)]
 
 
 def test_what_fails_after_a_batch_ends_neither_the_thread_nor_answers(machine):
