@@ -35,6 +35,15 @@ def overloaded(seconds: int) -> ApiError:
     )
 
 
+def too_many_bodies() -> ApiError:
+    return ApiError(
+        503,
+        "overloaded",
+        "too many bodies are in hand: send the request again later",
+        {"Retry-After": "1", **CLOSE},
+    )
+
+
 def not_ready() -> ApiError:
     return ApiError(
         503,
