@@ -7,6 +7,7 @@ replicas are replaced one after the other by those of the new run, and no reques
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ from bertjax.workflows.serve_configs import ServeConfig
 APP = "bertjax"  # of Ray Serve; another one beside it would need another port
 
 _GRACE = 5.0  # seconds beyond those that a request gets
+_POLL = 0.1  # seconds between looks at whether it has ended
 _ONGOING = 16  # requests of a replica, on average, beyond which another one is started
 
 
@@ -85,7 +87,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         try:
             _wait_for_signal()
         finally:
-            undeploy()
+            undeploy(config)
     say("stopped")
 
 
@@ -112,17 +114,24 @@ def deploy(config: ServeConfig, token: str | None) -> None:
                 host=config.host, port=config.port, request_timeout_s=_patience(config)
             )
         )
-        _check_address(config)
+        _check_where_it_runs(config)
         application = ray_serve.deployment(Replica).options(**_options(config))
         ray_serve.run(application.bind(config, token), name=APP, route_prefix="/")
     except (RuntimeError, RayError) as error:
         raise UserError(_why_not(config, str(error))) from error
 
 
-def undeploy() -> None:
+def undeploy(config: ServeConfig) -> None:
     """End the application, when it has answered what it has in hand, and then Ray Serve."""
-    ray_serve.delete(APP)  # by itself, `shutdown` ends the proxies while replicas still answer
-    ray_serve.shutdown()
+    ends = time.monotonic() + _patience(config) + _GRACE  # Ray kills the replicas before
+    try:
+        # Alone, `shutdown` ends the proxies while replicas still answer; and `delete` waits for a
+        # minute, not for as long as a request may take.
+        ray_serve.delete(APP, _blocking=False)
+        while APP in ray_serve.status().applications and time.monotonic() < ends:
+            time.sleep(_POLL)
+    finally:
+        ray_serve.shutdown()
 
 
 def _why_not(config: ServeConfig, told: str) -> str:
@@ -167,8 +176,8 @@ def _patience(config: ServeConfig) -> float:
     return config.limits.timeout + _GRACE
 
 
-def _check_address(config: ServeConfig) -> None:
-    """Where Ray Serve runs already, it stays where it is.
+def _check_where_it_runs(config: ServeConfig) -> None:
+    """Where Ray Serve runs already, it stays where it is, and waits as long as it does.
 
     Where that is, only Ray's dashboard tells publicly, which a cluster may be without.
     """
@@ -179,6 +188,12 @@ def _check_address(config: ServeConfig) -> None:
         raise UserError(
             f"Ray Serve runs at {found.host}:{found.port} already: give --host {found.host} --port "
             f"{found.port}, or end it with `serve shutdown`"
+        )
+    patience = found.request_timeout_s
+    if patience != _patience(config):
+        same = "" if patience is None else f"give --timeout {patience - _GRACE:g}, or "
+        raise UserError(
+            f"Ray Serve runs with another --timeout already: {same}end it with `serve shutdown`"
         )
 
 

@@ -14,16 +14,17 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 import bertjax.serving
 from bertjax.data.labels import encode_labels
 from bertjax.evaluation.scores import classification_scores
 from bertjax.serving.deadline import Deadline
-from bertjax.serving.errors import ApiError, no_scores, not_ready
+from bertjax.serving.errors import ApiError, gone, no_scores, not_ready
 from bertjax.serving.front import Front
 from bertjax.serving.metrics import CONTENT_TYPE
-from bertjax.serving.requests import Requests, request_types, texts_of
+from bertjax.serving.requests import FORMS, Requests, request_types, texts_of
 from bertjax.serving.schemas import (
     EmbedAnswer,
     ErrorAnswer,
@@ -252,7 +253,7 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         if not has_left or answering.uncancel():  # the server is stopped
             raise
-        raise ApiError(499, "gone", "the client has left") from None  # nobody reads it but the log
+        raise gone() from None
     finally:
         watching.cancel()
 
@@ -266,6 +267,8 @@ async def _refuse_http(request: Request, error: Any) -> Response:
     """An ApiError, or what the framework refuses by itself."""
     if isinstance(error, ApiError):
         return _refuse(request, error)
+    if isinstance(error.__cause__, ClientDisconnect):  # before the end of its body
+        return _refuse(request, gone())
     code, reason = _FRAMEWORK.get(error.status_code, ("refused", str(error.detail)))
     if error.status_code == 400:
         reason = _why_no_json(error.__cause__) or reason
@@ -296,7 +299,5 @@ async def _refuse_invalid(request: Request, error: Any) -> Response:
 
 def _place(path: tuple[int | str, ...]) -> list[str]:
     """The names on the way to what is wrong, without those of forms: of a request, and of rows."""
-    names = list(path[1:] if path[:1] == path[1:2] else path)
-    if names[:1] == ["columns"]:
-        del names[1:2]
-    return [name if (name := str(part)).isprintable() else repr(name) for part in names]
+    names = [str(part) for part in path if part not in FORMS]
+    return [name if name.isprintable() else repr(name) for name in names]

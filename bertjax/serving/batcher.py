@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -61,6 +61,7 @@ class Batcher:
         max_queue: pieces that may wait.
         tell: is called after each batch.
         begun: whether anything is computed before `begin` is called.
+        alone: is held while a batch is computed; the wait for it is not part of what is told.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Batcher:
         max_queue: int = 1024,
         tell: Callable[[Batch], None] = lambda batch: None,
         begun: bool = True,
+        alone: AbstractContextManager | None = None,
     ):
         self._run = run
         self._token_budget = token_budget
@@ -81,6 +83,7 @@ class Batcher:
         self._waiting = 0  # pieces
         self._expected = 0  # requests
         self._begun = begun
+        self._alone = alone or nullcontext()
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -173,9 +176,10 @@ class Batcher:
 
     def _compute(self, batch: list[tuple[_Job, int]]) -> None:
         token_ids = [job.pieces[i] for job, i in batch]
-        began = time.perf_counter()
-        values = self._run(token_ids)
-        seconds = time.perf_counter() - began
+        with self._alone:
+            began = time.perf_counter()
+            values = self._run(token_ids)
+            seconds = time.perf_counter() - began
         for (job, i), value in zip(batch, values, strict=True):
             job.values[i] = value
             if len(job.values) == len(job.pieces):

@@ -35,6 +35,15 @@ def overloaded(seconds: int) -> ApiError:
     )
 
 
+def too_many_bodies() -> ApiError:
+    return ApiError(
+        503,
+        "overloaded",
+        "too many bodies are in hand: send the request again later",
+        {"Retry-After": "1", **CLOSE},
+    )
+
+
 def not_ready() -> ApiError:
     return ApiError(
         503,
@@ -53,11 +62,16 @@ def stopping() -> ApiError:
     )
 
 
+def failed() -> ApiError:
+    return ApiError(500, "internal", "the server failed; its log has the request id")
+
+
 def replica_ended() -> ApiError:
     return ApiError(
         503,
         "replica_ended",
-        "the replica that had this request has ended: send the request again",
+        "the replica that had this request did not answer: it may have ended; send the request "
+        "again",
         {"Retry-After": "1"},
     )
 
@@ -68,6 +82,19 @@ def no_replica() -> ApiError:
         "no_replica",
         "no replica is there to answer: send the request again later",
         {"Retry-After": "2"},
+    )
+
+
+def gone() -> ApiError:
+    return ApiError(499, "gone", "the client has left")  # nobody reads it but the log
+
+
+def late_replica() -> ApiError:
+    return ApiError(
+        503,
+        "timeout",
+        "no replica answered in time: send fewer or shorter texts, or send them later",
+        {"Retry-After": "1"},
     )
 
 

@@ -1,18 +1,22 @@
 """What every request passes first: an id, the token, a bound on bodies, a log line, counts."""
 
+import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
 from bertjax.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, request_id_of, send_error
-from bertjax.serving.errors import CLOSE, ApiError
+from bertjax.serving.errors import CLOSE, ApiError, failed, gone, too_many_bodies
 from bertjax.serving.metrics import ModelMetrics
 
 OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # what needs no token
 _ASSETS = "/static"  # of /docs
+_BODIES = 64  # of the largest size, whose bytes may be in hand at once
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 log = logging.getLogger("bertjax.serving")
@@ -25,7 +29,7 @@ class Front:
         app: whose exceptions are answered by 500, and logged.
         metrics: that count the requests.
         token: that requests must bear; None: they need none.
-        max_body_bytes: of a request.
+        max_body_bytes: of a request; all that are not answered yet have 64 times as many.
         paths: of the app, to be counted by them; all others are one.
     """
 
@@ -42,6 +46,7 @@ class Front:
         self.token = token
         self.max_body_bytes = max_body_bytes
         self.paths = paths
+        self._in_hand = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,15 +70,22 @@ class Front:
             self._check_token(scope["path"], headers)
             length = headers.get("content-length", "0")
             self._check_size(int(length) if length.isdecimal() else 0)
-            await self.app(scope, self._bounded(receive), send_with_id)
+            with self._bounded(receive) as bounded:
+                await self.app(scope, bounded, send_with_id)
         except ApiError as error:
             self.metrics.error(error.code)
             await send_error(error, request_id, send_with_id)
+        except asyncio.CancelledError:  # by Ray, whose client has left; or at the end of the server
+            if not status:
+                error = gone()
+                status = error.status_code
+                self.metrics.error(error.code)
+            raise
         except Exception:
             log.exception("failed", extra={"request_id": request_id})
             if status:  # an answer has begun: its end must be missed, and not look like one
                 raise
-            error = ApiError(500, "internal", "the server failed; its log has the request id")
+            error = failed()
             self.metrics.error(error.code)
             await send_error(error, request_id, send_with_id)
         finally:
@@ -99,18 +111,26 @@ class Front:
                 413, "too_large", f"send at most {most} bytes: fewer texts at once", CLOSE
             )
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """`receive`, which refuses a body that is too large."""
+    @contextmanager
+    def _bounded(self, receive: Receive) -> Iterator[Receive]:
+        """`receive`, which refuses a body that is too large, and any while too many are in hand."""
         size = 0
 
         async def bounded() -> Any:
             nonlocal size
             message = await receive()
-            size += len(message.get("body", b""))
+            length = len(message.get("body", b""))
+            size += length
+            self._in_hand += length
             self._check_size(size)
+            if length and self._in_hand > _BODIES * self.max_body_bytes:
+                raise too_many_bodies()
             return message
 
-        return bounded
+        try:
+            yield bounded
+        finally:
+            self._in_hand -= size
 
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self.paths else "other"  # a bounded set of labels

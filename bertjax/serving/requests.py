@@ -27,6 +27,7 @@ from bertjax.serving.settings import Limits
 EXAMPLE = "Segmenting tumours in CT scans with a small U-Net"
 _create: Any = create_model  # its types are those of fields that are known beforehand
 _KINDS = ("text", "texts", "columns")
+FORMS = frozenset(f"<{kind}>" for kind in (*_KINDS, "row", "rows"))  # no field's name
 _EXPECTED = "give a JSON object with {}, and the header Content-Type: application/json"
 _NAMES = 10  # of an object, of which no more than two are known
 
@@ -39,7 +40,8 @@ class _Request(BaseModel):
     def _has_few_names(cls, value: Any) -> Any:
         """Refuse many unknown names by one error: by one each, all requests wait for seconds."""
         if isinstance(value, dict) and len(value) > _NAMES:
-            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+            most = {"most": _NAMES}
+            raise PydanticCustomError("names", "Object should have at most {most} names", most)
         return value
 
 
@@ -85,9 +87,9 @@ def _texts_type(one: Any, text: Any, limits: Limits, columns: Sequence[str]) -> 
     doc = "A row of a table, or several, of which the text columns are joined."
     rows = _request("Columns", doc, columns=cells)
     forms = (
-        Annotated[one, Tag("text")]
-        | Annotated[several, Tag("texts")]
-        | Annotated[rows, Tag("columns")]
+        Annotated[one, Tag("<text>")]
+        | Annotated[several, Tag("<texts>")]
+        | Annotated[rows, Tag("<columns>")]
     )
     return _one_of(forms, _kind, _EXPECTED.format("one of text, texts and columns"))
 
@@ -95,7 +97,7 @@ def _texts_type(one: Any, text: Any, limits: Limits, columns: Sequence[str]) -> 
 def _table_type(limits: Limits, columns: Sequence[str]) -> Any:
     """A row of text columns, or a list of them."""
     row = _row_type(limits, columns)
-    forms = Annotated[row, Tag("row")] | Annotated[_many(row, limits), Tag("rows")]
+    forms = Annotated[row, Tag("<row>")] | Annotated[_many(row, limits), Tag("<rows>")]
     expected = (
         f"give a row of the text columns {', '.join(columns)}, or a list of 1 to "
         f"{limits.max_texts} such rows"
@@ -138,15 +140,15 @@ def _object_with(field: str, model: Any) -> Any:
 def _kind(value: Any) -> str | None:
     """Which of the forms a request has, before it is checked."""
     if isinstance(value, dict):
-        return next((kind for kind in _KINDS if kind in value), None)
-    return next((kind for kind in _KINDS if hasattr(value, kind)), None)
+        return next((f"<{kind}>" for kind in _KINDS if kind in value), None)
+    return next((f"<{kind}>" for kind in _KINDS if hasattr(value, kind)), None)
 
 
 def _rows_kind(value: Any) -> str | None:
     """Whether one row is given or several; None: none."""
     if isinstance(value, list):
-        return "rows" if value else None
-    return "row" if value and not isinstance(value, str | int | float) else None
+        return "<rows>" if value else None
+    return "<row>" if value and not isinstance(value, str | int | float) else None
 
 
 def texts_of(request: Any) -> list[str]:

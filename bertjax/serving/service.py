@@ -129,6 +129,7 @@ class Service:
 
         The longer the text, the fewer times it is read: words are left out in groups.
         """
+        self._check_open(self._classifier, 1)
         pieces = (await self._tokenized([text])).ids
         loop = asyncio.get_running_loop()
         words = await loop.run_in_executor(self._tokenizer, self._words_read, text)
@@ -145,17 +146,14 @@ class Service:
         return Explanation(prediction, weighed, size)
 
     def _batcher(self, programs: Programs, begun: bool = True) -> Batcher:
-        def run(pieces: list[np.ndarray]) -> np.ndarray:
-            with self._alone:
-                return programs(pieces)
-
         return Batcher(
-            run,
+            programs,
             self.predictor.slots,
             self.limits.max_wait_ms / 1000,
             self.limits.max_queue,
             self.metrics.batch,
             begun,
+            self._alone,
         )
 
     async def _tokenized(self, texts: Sequence[str]) -> Pieces:
@@ -190,6 +188,13 @@ class Service:
         with self._tokenizing:
             return words_read(self.predictor, text)
 
+    def _check_open(self, batcher: Batcher, texts: int) -> None:
+        """Refuse, before they are tokenized, texts that cannot be computed now."""
+        if not self.ready:
+            raise not_ready()
+        if self._arriving + batcher.waiting + texts > self.limits.max_queue:
+            raise overloaded(1)
+
     def _check_room(self, pieces: int) -> None:
         """Refuse what no waiting makes possible: windows of long texts are many."""
         if pieces > self.limits.max_queue:
@@ -202,10 +207,7 @@ class Service:
 
     async def _computed(self, texts: Sequence[str], batcher: Batcher) -> tuple[Pieces, np.ndarray]:
         """The pieces of the texts [P], and the values [P, ...] of the batcher's function."""
-        if not self.ready:
-            raise not_ready()
-        if self._arriving + batcher.waiting + len(texts) > self.limits.max_queue:
-            raise overloaded(1)
+        self._check_open(batcher, len(texts))
         try:
             with batcher.expecting():
                 pieces = await self._tokenized(texts)

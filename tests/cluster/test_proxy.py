@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from bertjax.cluster.proxy import middlewares
 
 
-def ask(app: Any, path: str = "/predict", **headers: str) -> httpx.Response:
+def ask(app: Any, path: str = "/predict", **headers: str | bytes) -> httpx.Response:
     (middleware,) = middlewares()
     layered = middleware.cls(app, *middleware.args, **middleware.kwargs)
 
@@ -46,7 +46,13 @@ def test_a_request_whose_replica_ends_is_to_be_sent_again():
     assert (error["code"], error["request_id"]) == ("replica_ended", "mine")
 
 
-@pytest.mark.parametrize("status", [404, 408, 503])
+def test_a_request_that_no_replica_answers_in_time_is_told_of_the_time():
+    answer = ask(answering(408, "text/plain"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["code"] == "timeout"
+
+
+@pytest.mark.parametrize("status", [404, 429, 503])
 def test_what_the_proxy_refuses_by_itself_is_told_as_by_the_server(status):
     answer = ask(answering(status, "text/plain; charset=utf-8"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -69,6 +75,54 @@ def test_a_request_has_one_id_and_a_bad_one_is_replaced():
     answer = ask(answering(200, "application/json"), **{"x-request-id": "not an id"})
     (made,) = answer.headers.get_list("x-request-id")
     assert len(made) == 32
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-request-timeout-seconds",
+        "X-Request-Disconnect-Disabled",
+        "x_session_id",
+        "x-session-id",
+        "serve-multiplexed-model-id",
+        "serve_multiplexed_model_id",
+    ],
+)
+@pytest.mark.parametrize("value", [b"0.001", b"\xff"])
+def test_a_client_has_no_say_in_what_the_proxy_does(name, value):
+    seen: list[tuple[bytes, bytes]] = []
+    answers = answering(200, "application/json")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+        await answers(scope, receive, send)
+
+    answer = ask(app, **{name: value, "x-model": "kept"})
+    assert answer.status_code == 200
+    assert (b"x-model", b"kept") in seen
+    assert name.lower().encode() not in dict(seen)
+
+
+def test_a_failure_of_the_proxy_is_told_as_one_of_the_server(caplog):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("the secret of the house")
+
+    answer = ask(app, **{"x-request-id": "mine"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
+    assert answer.json()["error"]["code"] == "internal"
+    assert "secret" not in answer.text
+    assert "request mine failed" in caplog.text
+
+
+def test_an_answer_that_has_begun_when_the_proxy_fails_gets_no_second_head():
+    answers = answering(200, "application/json")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answers(scope, receive, send)
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        ask(app)
 
 
 def test_rays_own_paths_stay_as_they_are():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -20,6 +21,7 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.serving.about import model_id
 from bertjax.serving.predictor import Predictor
+from bertjax.serving.settings import Limits
 from bertjax.workflows.serve_configs import ReplicasConfig, ServeConfig
 
 # Ray Serve gives pydantic arguments that are deprecated.
@@ -181,6 +183,15 @@ def test_another_run_replaces_the_first_without_a_failed_request(deployed, runs,
     assert wrong == []
 
 
+def test_another_timeout_than_the_one_that_runs_is_refused(deployed):
+    from bertjax.cluster.serve import deploy
+
+    limits = replace(deployed.limits, timeout=99.0)
+    line = r"another --timeout already: give --timeout 30, or end it with `serve shutdown`$"
+    with pytest.raises(UserError, match=line):
+        deploy(replace(deployed, limits=limits), None)
+
+
 def test_replicas_follow_the_load_and_no_request_fails(deployed, expected, monkeypatch):
     from bertjax.cluster import serve
 
@@ -224,11 +235,49 @@ def test_what_is_in_hand_at_the_end_is_answered(deployed):
     for thread in threads:
         thread.start()
     until(lambda: answers[200] > 8)
-    undeploy()
+    undeploy(deployed)
     for thread in threads:
         thread.join(TIMEOUT)
     assert set(answers) == {200, 503}
     assert answers[503] == len(threads)
+
+
+class SlowToEnd:
+    """Ray Serve whose application takes its time to end, and the clock by which it does."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.now = 0.0
+        self.shut_down_at: float | None = None
+
+    def delete(self, name: str, _blocking: bool = True) -> None:
+        if _blocking:
+            self.sleep(min(self.seconds, 60))
+            if self.seconds > 60:
+                raise TimeoutError
+
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(applications={"bertjax": None} if self.now < self.seconds else {})
+
+    def shutdown(self) -> None:
+        self.shut_down_at = self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("seconds", "at"), [(3, 3), (100, 100), (999, 130)])
+def test_the_end_waits_for_as_long_as_a_request_may_take(seconds, at, runs, monkeypatch):
+    from bertjax.cluster import serve
+
+    ray = SlowToEnd(seconds)
+    monkeypatch.setattr(serve, "ray_serve", ray)
+    monkeypatch.setattr(serve, "time", ray)
+    serve.undeploy(ServeConfig(run=str(runs[0]), limits=Limits(timeout=120)))
+    assert ray.shut_down_at == pytest.approx(at, abs=1)
 
 
 def test_more_replicas_than_cores_are_refused(runs, ray_here):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from bertjax.cli import parse
+from bertjax.cli import main, parse
 from bertjax.workflows.serve_configs import ServeConfig
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_compose_builds_stages_that_there_are_and_passes_flags_that_there_are():
     assert grace > 2 * config.limits.timeout
 
 
-def test_the_unit_starts_the_command_and_lets_it_end():
+def test_the_unit_starts_the_command_and_lets_it_end(tmp_path):
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[method-assign]
     unit.read(FOLDER / "bertjax.service", encoding="utf-8")
@@ -88,4 +88,7 @@ def test_the_unit_starts_the_command_and_lets_it_end():
     config = served(["bertjax", *arguments])
     assert config.host == "127.0.0.1"
     assert int(unit["Service"]["TimeoutStopSec"]) > 2 * config.limits.timeout
+    assert unit["Service"]["Restart"] == "on-failure"
+    mistaken = main(["serve", str(tmp_path / "none")])  # to start it once more would not help
+    assert unit["Service"]["RestartPreventExitStatus"] == str(mistaken)
     assert unit["Install"]["WantedBy"] == "multi-user.target"

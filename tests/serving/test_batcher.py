@@ -1,5 +1,7 @@
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -148,15 +150,27 @@ def test_what_is_cancelled_is_not_computed_and_gives_its_place_back(machine, bat
         gone.result(TIMEOUT)
 
 
-def test_the_rest_of_a_request_that_is_cancelled_half_way_is_dropped(machine, batcher):
-    machine.hold(batcher)
+def test_the_rest_of_a_request_that_is_cancelled_half_way_is_dropped():
+    batches: list[list[int]] = []
+    entered, go = threading.Semaphore(0), threading.Semaphore(0)
+
+    def run(pieces: list[np.ndarray]) -> np.ndarray:
+        batches.append([int(ids[0]) for ids in pieces])
+        entered.release()
+        assert go.acquire(timeout=TIMEOUT)
+        return first_and_length(pieces)
+
+    batcher = Batcher(run, token_budget=40)
     gone = batcher.submit([piece(n) for n in range(1, 13)])  # three batches
+    go.release()
+    for _ in range(2):
+        assert entered.acquire(timeout=TIMEOUT)
     kept = batcher.submit([piece(99)])
-    machine.held.set()
-    assert machine.entered.acquire(timeout=TIMEOUT)
-    gone.cancel()
-    kept.result(TIMEOUT)
+    assert gone.cancel()  # while its second one is computed
+    go.release(2)
+    assert kept.result(TIMEOUT)[0, 0] == 99
     batcher.close()
+    assert batches == [[1, 2, 3, 4], [5, 6, 7, 8], [99]]
     assert batcher.waiting == 0
 
 
@@ -170,11 +184,12 @@ def test_a_failure_is_told_to_those_in_the_batch_and_ends_nothing_else(machine, 
     assert {1} not in [set(batch) for batch in machine.batches]  # the rest of the bad one
 
 
-def test_close_answers_what_is_in_the_queue_and_takes_nothing_more(machine, batcher):
+def test_close_answers_what_is_in_the_queue_and_takes_nothing_more(machine, batcher, until):
     machine.hold(batcher)
     futures = [batcher.submit([piece(n)] * 3) for n in (1, 2, 3)]
     closing = threading.Thread(target=batcher.close)
     closing.start()
+    until(lambda: batcher._closed)
     machine.held.set()
     closing.join(TIMEOUT)
     assert [future.result(0)[0, 0] for future in futures] == [1, 2, 3]
@@ -205,6 +220,28 @@ def test_close_before_it_begins_computes_nothing_and_tells_those_who_wait(machin
         future.result(TIMEOUT)
     assert machine.batches == []
     assert batcher.waiting == 0
+
+
+def test_the_seconds_of_a_batch_are_those_of_computing_it_alone(monkeypatch):
+    now = 0.0
+
+    def run(pieces: list[np.ndarray]) -> np.ndarray:
+        nonlocal now
+        now += 3
+        return first_and_length(pieces)
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        nonlocal now
+        now += 100  # another computes
+        yield
+
+    monkeypatch.setattr("bertjax.serving.batcher.time.perf_counter", lambda: now)
+    told: list[Batch] = []
+    batcher = Batcher(run, token_budget=40, tell=told.append, alone=alone())
+    batcher.submit([piece(1)])
+    batcher.close()
+    assert told == [Batch(pieces=1, tokens=10, seconds=3)]
 
 
 def test_what_fails_after_a_batch_ends_neither_the_thread_nor_answers(machine):

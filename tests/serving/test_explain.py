@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bertjax.serving.batcher import Batcher
 from bertjax.serving.predictor import Predictor
 
 TEXT = "the cat of the bank"
@@ -26,6 +27,22 @@ def test_an_explanation_needs_no_more_than_one_text_a_request(text, start_server
         answer = server.post("/explain", {"text": text})
         assert answer.status_code == 200
         assert [word["text"] for word in answer.json()["words"]] == text.split()
+
+
+def test_what_cannot_be_explained_now_is_refused_before_any_work(
+    start_server, predictor, error_of, monkeypatch
+):
+    def tokenize(self, texts):
+        raise AssertionError("it was tokenized")
+
+    with start_server(predictor, warm=False, max_texts=1, max_queue=2) as server:
+        monkeypatch.setattr(Predictor, "tokenize", tokenize)
+        early = server.post("/explain", {"text": TEXT})
+        assert (early.status_code, error_of(early)["code"]) == (503, "not_ready")
+        server.service._ready.set()
+        monkeypatch.setattr(Batcher, "waiting", 2)
+        full = server.post("/explain", {"text": TEXT})
+        assert (full.status_code, error_of(full)["code"]) == (503, "overloaded")
 
 
 def test_an_explanation_of_a_long_text_weighs_what_is_read_in_few_passes(

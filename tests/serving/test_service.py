@@ -1,5 +1,6 @@
 """A real server that has much to do, or little time."""
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -92,6 +93,27 @@ def test_a_client_that_leaves_is_counted(start_server, predictor, until, monkeyp
         held.go.set()
 
 
+def test_a_client_that_leaves_before_the_end_of_its_body_is_counted_as_such(
+    start_server, predictor, until
+):
+    with start_server(predictor, warm=False) as server:
+        address = httpx.URL(server.url)
+        with socket.create_connection((address.host, address.port), TIMEOUT) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 100\r\n\r\n{"text":'
+            )
+
+        def count(of: str) -> list[str]:
+            lines = server.client.get("/metrics").text.splitlines()
+            return [line for line in lines if line.startswith(of) and "/predict" in line]
+
+        until(lambda: count("bertjax_requests_total"))
+        assert 'status="499"' in count("bertjax_requests_total")[0]
+        assert 'code="gone"' in server.client.get("/metrics").text
+        assert "malformed" not in server.client.get("/metrics").text
+
+
 def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, until):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.post, "/predict", {"text": TEXT})
@@ -103,6 +125,15 @@ def test_what_a_client_that_leaves_has_asked_for_is_not_computed(server, held, u
         assert first.result(TIMEOUT).status_code == 200
 
 
+def takes_connections(url: str) -> bool:
+    address = httpx.URL(url)
+    try:
+        socket.create_connection((address.host, address.port), TIMEOUT).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, until, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         with start_server(predictor) as server:
@@ -112,6 +143,7 @@ def test_what_waits_is_answered_when_the_server_stops(start_server, predictor, u
             answers += [pool.submit(server.post, "/predict", {"text": TEXT}) for _ in range(2)]
             until(lambda: server.service._classifier.waiting == 2)
             server.uvicorn.should_exit = True
+            until(lambda: not takes_connections(server.url))
             held.go.set()
             assert [a.result(TIMEOUT).status_code for a in answers] == [200, 200, 200]
         with pytest.raises(httpx.ConnectError):
