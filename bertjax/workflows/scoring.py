@@ -108,10 +108,13 @@ def make_pass(
 
     def reads(result: int, width: int) -> Forward:
         def forward(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
-            found = np.zeros((len(token_ids), width), np.float32)
+            dispatched = []  # all batches, before the first is waited for
             for batch in packed_in_order(token_ids, None, plan, pad):
                 values = compute(params, batch["input_ids"], batch["segment_ids"])[result]
-                unpack(np.asarray(values), batch["rows_of"], found)
+                dispatched.append((batch["rows_of"], values))
+            found = np.zeros((len(token_ids), width), np.float32)
+            for rows_of, values in dispatched:
+                unpack(np.asarray(values), rows_of, found)
             return found
 
         return forward
