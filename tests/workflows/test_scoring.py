@@ -27,7 +27,7 @@ def test_logits_and_scores(run_folder):
         np.testing.assert_allclose(logits[i], alone.logits[0], atol=2e-5)
         np.testing.assert_allclose(pooled[i], alone.pooler_output[0], atol=2e-5)
 
-    found = make_evaluate(checkpoint, rows, score)(checkpoint.params)
+    found = make_evaluate(checkpoint.labels, rows, score)(checkpoint.params)
     assert found["accuracy"] == (logits.argmax(1) == labels).mean()
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
