@@ -28,7 +28,7 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
     for (who, precision), own in by_side(records).items():
         seconds = median_of(own, "call_s")
         share = median_of(own, "flops") / seconds / median_of(own, "matmul_flops")
-        sizes = sorted({str(r["batch_size"] or "ladder") for r in own})
+        sizes = sorted({str(r["batch_size"] or "packed") for r in own})
         rows.append(
             [
                 who,

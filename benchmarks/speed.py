@@ -46,7 +46,9 @@ def measure(
     """Run every side in a process of its own, all of them `rounds` times, and keep the records.
 
     Args:
-        at_once: processes that prepare at the same time; their children time one after another.
+        environment: of the children, beside this process's own.
+        at_once: processes that prepare at the same time, each with a share of a GPU's memory; their
+            children time one after another.
         facts: what every record says, beside who, precision, result and machine.
         settings: what every child gets, beside its precision and its side's own.
     """
@@ -56,6 +58,8 @@ def measure(
     turns = [side for turn in range(rounds) for side in (sides if turn % 2 == 0 else sides[::-1])]
     if at_once > 1:
         settings = {**settings, "lock": str(LOCK)}
+        # By default each would take three quarters of a GPU's memory.
+        environment = {**environment, "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / at_once:.3f}"}
 
     def run(side: Side) -> Record:
         own = {"precision": side.precision, **side.settings}

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class ReportedSnapshots:
             report(folder)
         self._written = time.monotonic()
 
-    def read(self, template: TrainState) -> Snapshot | None:
+    def read(self, template: Callable[[], TrainState]) -> Snapshot | None:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return None
@@ -65,9 +66,10 @@ class ReportedSnapshots:
             state = (Path(folder) / STATE).read_bytes()
         position = json.loads(text)
         refuse_other_settings(position.pop("settings"), self.settings, checkpoint.path)
-        best = None if position["best"] is None else template.params
-        arrays = serialization.from_bytes({"state": arrays_of(template), "best": best}, state)
-        return Snapshot(template.replace(**arrays["state"]), arrays["best"], position)
+        like = template()
+        best = None if position["best"] is None else like.params
+        arrays = serialization.from_bytes({"state": arrays_of(like), "best": best}, state)
+        return Snapshot(like.replace(**arrays["state"]), arrays["best"], position)
 
     def close(self) -> None:
         """Nothing is written in the background."""

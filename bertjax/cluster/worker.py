@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from bertjax.errors import UserError
 from bertjax.process import return_memory_of_compilation, run_in_turn
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
-from bertjax.training.vocabulary import Vocabulary
+from bertjax.training.vocabulary import Vocabulary, word_table
 from bertjax.workflows.prepare import TokenizedRows
 from bertjax.workflows.probe import Head, fit_head, with_head
 from bertjax.workflows.recipe import (
@@ -47,6 +47,7 @@ from bertjax.workflows.recipe import (
     make_training,
     narrow,
     stopped_message,
+    unloaded,
 )
 from bertjax.workflows.scoring import (
     Pass,
@@ -143,12 +144,14 @@ def _free_address() -> str:
         return f"{host}:{found.getsockname()[1]}"
 
 
-class _Start(NamedTuple):
+@dataclass
+class _Start:
     """All that a training begins with."""
 
     job: Job
-    checkpoint: Checkpoint  # with all words
-    small: Checkpoint  # with those of the vocabulary
+    checkpoint: Checkpoint  # without parameters
+    words: np.ndarray  # [V, D], all of them
+    small: Checkpoint  # with those of the vocabulary; without parameters once training has begun
     plan: Plan
 
 
@@ -160,7 +163,7 @@ def _start(job: Job, mate: _Mate) -> _Start:
     mate.say(f"{config.checkpoint}: {checkpoint.report}")
     plan = _plan(job, small)
     mate.say(f"{describe_plan(plan, config)}, {_describe_devices(mate.share.count)}")
-    return _Start(job, checkpoint, small, plan)
+    return _Start(job, unloaded(checkpoint), word_table(checkpoint.params), small, plan)
 
 
 def _train(start: _Start, mate: _Mate) -> Outcome:
@@ -189,10 +192,11 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
     with training.compiled_aside(small.params):
         small = with_head(small, config, lambda: _fit_head(job, small, forward, mate), mate.say)
         state = training.begin(small.params)
+    start.small = small = unloaded(small)
     watched = evaluate if job.validation else None
     result = training.run(state, watched, snapshots, mate.listener)
     run = replace(job.run, training=describe_training(result, time.perf_counter() - began))
-    params = Vocabulary(job.vocabulary).widen_params(result.params, start.checkpoint.params)
+    params = Vocabulary(job.vocabulary).widen_params(result.params, start.words)
     trained = replace(start.checkpoint, params=params, run=run)
     return _finish(job, trained, score, result, mate)
 

@@ -69,7 +69,7 @@ class SelfAttention(hk.Module):
 
         query, key, value = project(queries, "query"), project(x, "key"), project(x, "value")
         rate = config.attention_probs_dropout_prob
-        kernel = self._kernel() if queries is x else None
+        kernel = self._kernel(x.shape[1]) if queries is x else None
         if kernel is None:
             attended, probabilities = attend(query, key, value, mask, rate, self.precision)
         else:
@@ -79,11 +79,11 @@ class SelfAttention(hk.Module):
         output = Dense(config.hidden_size, config, self.precision, "output")
         return output(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
 
-    def _kernel(self) -> Kernel | None:
-        """The one kernel, if any, that does all that is asked for."""
+    def _kernel(self, tokens: int) -> Kernel | None:
+        """The one kernel, if any, that does all that is asked for, in rows of T tokens."""
         if self.keep_probabilities:
             return None
         config = self.config
         drops = config.attention_probs_dropout_prob > 0
         drops = drops and hk.maybe_get_rng_sequence_state() is not None
-        return choose_kernel(config.head_size, self.precision, drops)
+        return choose_kernel(config.head_size, tokens, self.precision, drops)

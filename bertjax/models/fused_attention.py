@@ -1,8 +1,9 @@
 """Attention as one kernel that keeps no scores, where the default device has one.
 
 On a GPU of NVIDIA's that is cuDNN's, through `jax.nn`, or ours where probabilities are dropped,
-which that one cannot do; on a TPU it is ours. They take bfloat16 and give no probabilities: where
-more is asked for, and on other devices, `bertjax.models.attention.attend` computes the same.
+which that one cannot do, or a row's tokens are odd in number; on a TPU it is ours. They take
+bfloat16 and give no probabilities: where more is asked for, and on other devices,
+`bertjax.models.attention.attend` computes the same.
 """
 
 from typing import Literal
@@ -18,10 +19,11 @@ _WIDEST_CUDNN = 128  # of a kernel that has a derivative too
 _FLASH_SIZES = (32, 64, 128)
 
 
-def choose_kernel(head_size: int, precision: str, drops: bool) -> Kernel | None:
+def choose_kernel(head_size: int, tokens: int, precision: str, drops: bool) -> Kernel | None:
     """What the default device has for heads of this size; None: no kernel.
 
     Args:
+        tokens: T, of a row.
         drops: whether probabilities are dropped.
     """
     backend = jax.default_backend()
@@ -30,7 +32,9 @@ def choose_kernel(head_size: int, precision: str, drops: bool) -> Kernel | None:
     # Neither kernel takes bfloat16 on an older GPU, nor was tried on another maker's.
     if backend == "gpu" and not is_ampere(jax.devices()[0]):
         return None
-    if backend == "gpu" and not drops:
+    # Of cuDNN's with a mask JAX has no derivative for an odd T; whether one will be taken is not
+    # known here.
+    if backend == "gpu" and not drops and tokens % 2 == 0:
         return "cudnn" if head_size % 8 == 0 and head_size <= _WIDEST_CUDNN else None
     return "flash" if head_size in _FLASH_SIZES else None
 

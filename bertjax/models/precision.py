@@ -8,6 +8,7 @@ may be kept so, by `round_weights`.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import haiku as hk
@@ -26,15 +27,15 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if _multiplies_bfloat16(jax.devices()[0]) else "float32"
 
 
-def _multiplies_bfloat16(device) -> bool:
+def _multiplies_bfloat16(device, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     if device.platform == "tpu":
         return True
     if device.platform == "gpu":
         return is_ampere(device)
     try:
-        with open("/proc/cpuinfo") as file:
+        with cpuinfo.open(encoding="utf-8") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
+    except OSError:  # not Linux
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

@@ -229,9 +229,10 @@ class Predictor:
         lengths = [len(ids) for ids in pieces.ids]
         if not lengths:
             return np.zeros((0, len(self.labels)), np.float32)
-        if sum(lengths) < 2 * SLOTS:
+        slots = max(SLOTS, self.slots)  # an accelerator wants as many as in a call of few texts
+        if sum(lengths) < 2 * slots:
             return self.classifier(pieces.ids)
-        groups = plan_bulk(lengths, self.checkpoint.config.hidden_size)
+        groups = plan_bulk(lengths, self.checkpoint.config.hidden_size, slots)
         if say:
             for group in groups:
                 say(str(group.plan))

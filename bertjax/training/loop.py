@@ -133,7 +133,7 @@ class _Loop:
     def resume(self) -> None:
         snapshot = None
         if self.snapshots:
-            snapshot = self.snapshots.read(self.runner.collect(self.state))
+            snapshot = self.snapshots.read(lambda: self.runner.collect(self.state))
         if snapshot is not None:
             begun, self.state = self.state, self.runner.place(snapshot.state)
             jax.tree.map(lambda x: x.delete(), begun)  # the caller may still hold it

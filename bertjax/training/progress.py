@@ -82,6 +82,8 @@ class Progress:
         figures = ", ".join(f"{k} {v:.4f}" for k, v in record.items() if k != "epoch")
         # Beside the bar, so that standard output holds results alone.
         self._bar.write(f"epoch {record['epoch']:.0f}: {figures}", file=sys.stderr)
+        if self._since:  # its scores took time, so the rate is that of the steps after it
+            self._tokens, self._since = 0, time.perf_counter()
 
     def close(self) -> None:
         if self._bar is not None:

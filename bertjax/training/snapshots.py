@@ -6,6 +6,7 @@ appears whole or not at all, so a kill in mid-write costs the steps since the on
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -35,8 +36,11 @@ class Keeper(Protocol):
         """Begin to write."""
         ...
 
-    def read(self, template: TrainState) -> Snapshot | None:
-        """The newest snapshot, shaped as the template; None if there is none."""
+    def read(self, template: Callable[[], TrainState]) -> Snapshot | None:
+        """The newest snapshot, shaped as the template; None if there is none.
+
+        The template takes memory, so it is asked for only then.
+        """
         ...
 
     def close(self) -> None:
@@ -81,7 +85,7 @@ class Snapshots:
         self._open().save(int(snapshot.state.step), args=ocp.args.Composite(**items))
         self._written = time.monotonic()
 
-    def read(self, template: TrainState) -> Snapshot | None:
+    def read(self, template: Callable[[], TrainState]) -> Snapshot | None:
         """The newest snapshot, shaped and placed as the template; None if there is none.
 
         Raises:
@@ -99,11 +103,12 @@ class Snapshots:
             step, args=ocp.args.Composite(position=ocp.args.JsonRestore())
         ).position
         refuse_other_settings(position.pop("settings"), self.settings, str(self.folder))
-        items = {"state": ocp.args.StandardRestore(_abstract(arrays_of(template)))}
+        like = template()
+        items = {"state": ocp.args.StandardRestore(_abstract(arrays_of(like)))}
         if position["best"] is not None:
-            items["best"] = ocp.args.StandardRestore(_abstract(template.params))
+            items["best"] = ocp.args.StandardRestore(_abstract(like.params))
         restored = manager.restore(step, args=ocp.args.Composite(**items))
-        state = template.replace(**restored.state)
+        state = like.replace(**restored.state)
         return Snapshot(state, restored.get("best"), position)
 
     def close(self) -> None:

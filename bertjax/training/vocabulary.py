@@ -44,16 +44,21 @@ class Vocabulary:
 
     def narrow_params(self, params):
         """Parameters whose word table is [U + 1, D]: the rows in use, and one of ones."""
-        table = np.asarray(params[MODULE][PARAM])  # on the host, where nothing is compiled for it
+        table = word_table(params)
         ones = np.ones((1, table.shape[1]), table.dtype)
         return _with_table(params, jnp.asarray(np.concatenate([table[self.used], ones])))
 
-    def widen_params(self, params, whole):
-        """Trained parameters with all rows: those not in use as `whole` had them, decayed."""
-        table = np.asarray(params[MODULE][PARAM])
-        rows = np.asarray(whole[MODULE][PARAM]) * table[-1]
+    def widen_params(self, params, words: np.ndarray):
+        """Trained parameters with all rows: those not in use as in `words` [V, D], decayed."""
+        table = word_table(params)
+        rows = words * table[-1]
         rows[self.used] = table[:-1]
         return _with_table(params, jnp.asarray(rows))
+
+
+def word_table(params) -> np.ndarray:
+    """The rows of all words [V, D], on the host, where nothing is compiled for them."""
+    return np.asarray(params[MODULE][PARAM])
 
 
 def _with_table(params, table: jax.Array):

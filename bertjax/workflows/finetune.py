@@ -24,7 +24,7 @@ from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
 from bertjax.training.progress import Listener, Listeners, Progress
 from bertjax.training.snapshots import Snapshots
-from bertjax.training.vocabulary import Vocabulary
+from bertjax.training.vocabulary import Vocabulary, word_table
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.prepare import (
     LabelledTable,
@@ -47,6 +47,7 @@ from bertjax.workflows.recipe import (
     narrow,
     settings,
     stopped_message,
+    unloaded,
     versions,
 )
 from bertjax.workflows.scoring import (
@@ -116,11 +117,7 @@ def _finetune(
         config.seed,
         config.soft_labels,
     )
-    source = resolve(config.checkpoint)
-    with ThreadPoolExecutor(1, "load") as aside:
-        loading = aside.submit(load_start, config, labelled.classes, source)
-        rows = _tokenize(config, labelled, source)
-    checkpoint = loading.result()
+    checkpoint, rows = _load(config, labelled)
     _say_data(say, config.checkpoint, checkpoint, labelled, rows)
     run = RunFile(
         text=config.text,
@@ -135,6 +132,7 @@ def _finetune(
     say(f"texts to predict will be padded to {', '.join(map(str, run.ladder))} tokens")
     snapshots = Snapshots(folder, circumstances(config, run), config.snapshot_every)
     vocabulary = Vocabulary.of(rows.token_ids(), checkpoint.config)
+    words = word_table(checkpoint.params)
     small, rows = narrow(checkpoint, vocabulary, config), rows.renamed(vocabulary)
     forward = make_pass(small, rows.lengths())
     score = score_with(forward) if rows.validation.ids or rows.test.ids else None
@@ -144,12 +142,13 @@ def _finetune(
     with training.compiled_aside(small.params):
         small = with_head(small, config, lambda: _fit_head(config, small, forward, rows.train), say)
         state = training.begin(small.params)
+    checkpoint, small = unloaded(checkpoint), unloaded(small)
     evaluate = None
     if score and rows.validation.ids:
-        evaluate = make_evaluate(small, rows.validation, score)
+        evaluate = make_evaluate(small.labels, rows.validation, score)
     result = training.run(state, evaluate, snapshots, listener)
     run = replace(run, training=describe_training(result, time.perf_counter() - began))
-    params = vocabulary.widen_params(result.params, checkpoint.params)
+    params = vocabulary.widen_params(result.params, words)
     return _finish(config, replace(checkpoint, params=params), rows, score, result, run)
 
 
@@ -174,6 +173,15 @@ class _Rows(NamedTuple):
         return _Rows(
             rename(self.train), rename(self.validation), rename(self.test), self.max_length
         )
+
+
+def _load(config: FinetuneConfig, labelled: LabelledTable) -> tuple[Checkpoint, _Rows]:
+    """The checkpoint to start from, read while the rows are tokenized."""
+    source = resolve(config.checkpoint)
+    with ThreadPoolExecutor(1, "load") as aside:
+        loading = aside.submit(load_start, config, labelled.classes, source)
+        rows = _tokenize(config, labelled, source)
+    return loading.result(), rows
 
 
 def _tokenize(config: FinetuneConfig, labelled: LabelledTable, folder: Path) -> _Rows:

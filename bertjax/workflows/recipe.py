@@ -74,6 +74,11 @@ def narrow(checkpoint: Checkpoint, vocabulary: Vocabulary, config: FinetuneConfi
     return replace(checkpoint, config=small, model=model, params=params)
 
 
+def unloaded(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint without its parameters, once training has a copy: they take memory."""
+    return replace(checkpoint, params={})
+
+
 def _with_dropout(model: BertConfig, dropout: float | None) -> BertConfig:
     if dropout is None:
         return model

@@ -25,12 +25,12 @@ SAMPLE = 2048  # of lengths: so many decide on the shape of batches
 
 
 def make_evaluate(
-    checkpoint: Checkpoint, rows: TokenizedRows, score: Score
+    labels: Sequence[str], rows: TokenizedRows, score: Score
 ) -> Callable[[Any], dict[str, float]]:
     """Parameters -> loss and scores of the rows."""
 
     def evaluate(params) -> dict[str, float]:
-        return evaluation_scores(rows.labels, score(params, rows), checkpoint.labels)
+        return evaluation_scores(rows.labels, score(params, rows), labels)
 
     return evaluate
 
@@ -88,7 +88,8 @@ def make_pass(
         lengths: tokens of texts like those to come, or of those themselves.
         longest: tokens of the longest text to come, if none of these is as long.
     """
-    config, lengths = checkpoint.config, np.asarray(lengths)
+    # The model and not the checkpoint, whose parameters the pass would keep in memory.
+    config, model, lengths = checkpoint.config, checkpoint.model, np.asarray(lengths)
     some = lengths[:: max(1, len(lengths) // SAMPLE)]
     longest = max(longest, int(lengths.max()))
     plan = plan_packing(some, TEXTS, 0, 1, config.hidden_size, longest=longest)
@@ -96,7 +97,7 @@ def make_pass(
 
     @partial(jax.jit, compiler_options=compiler_options())
     def compute(params, input_ids, segment_ids) -> tuple[jax.Array, jax.Array]:
-        output = checkpoint.model.apply(
+        output = model.apply(
             params,
             None,
             input_ids,
@@ -108,10 +109,13 @@ def make_pass(
 
     def reads(result: int, width: int) -> Forward:
         def forward(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
-            found = np.zeros((len(token_ids), width), np.float32)
+            dispatched = []  # all batches, before the first is waited for
             for batch in packed_in_order(token_ids, None, plan, pad):
                 values = compute(params, batch["input_ids"], batch["segment_ids"])[result]
-                unpack(np.asarray(values), batch["rows_of"], found)
+                dispatched.append((batch["rows_of"], values))
+            found = np.zeros((len(token_ids), width), np.float32)
+            for rows_of, values in dispatched:
+                unpack(np.asarray(values), rows_of, found)
             return found
 
         return forward

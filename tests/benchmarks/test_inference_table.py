@@ -29,7 +29,7 @@ def test_a_row_of_texts_tells_rate_batches_and_agreement() -> None:
     assert inference_table.texts_rows(records) == [
         [
             *("bertjax", "float32", "10.00 s", "100", "1.00", "50%", "20.00 s"),
-            *("ladder", "100.00%", "500 MB"),
+            *("packed", "100.00%", "500 MB"),
         ],
         ["ORT", "int8", "5.00 s", "200", "0.50", "100%", "10.00 s", "32", "99.60%", "500 MB"],
     ]

@@ -60,6 +60,7 @@ def test_sides_take_turns_and_every_run_is_kept(monkeypatch, capsys) -> None:
     assert [r[0] for r in ran] == ["one", "two", "two", "one"]
     assert ran[0][1:] == ({"texts": 2, "precision": "float32"}, environment)
     assert ran[1][1] == {"texts": 2, "precision": "int8", "compile": 1}
+    assert records[0]["environment"] == environment
     assert [name for name, _ in kept] == ["training-quick"] * 4
     assert [(r["who"], r["precision"]) for r in records][:2] == [("a", "float32"), ("b", "int8")]
     assert records[0]["shape"] == "tiny-2x8"
@@ -68,17 +69,23 @@ def test_sides_take_turns_and_every_run_is_kept(monkeypatch, capsys) -> None:
     assert "other programs kept up to 0.9 cores busy" in capsys.readouterr().out
 
 
-def test_those_that_prepare_at_once_share_a_lock_and_keep_their_order(monkeypatch, capsys) -> None:
-    locks = []
+def test_those_that_prepare_at_once_share_a_lock_and_memory_and_keep_their_order(
+    monkeypatch, capsys
+) -> None:
+    locks, environments = [], []
 
     def run_child(module, settings, environment):
         locks.append(settings["lock"])
+        environments.append(environment)
         return Child({"call_s": [0.1]}, 1.0, 1, others_cores=3.0)
 
     monkeypatch.setattr(speed, "run_child", run_child)
     monkeypatch.setattr(speed, "append_record", lambda name, record: None)
     sides = [speed.Side(name, "float32", "one") for name in "abc"]
-    records = speed.measure("training", sides, {}, {}, 1, {}, quick=True, at_once=3)
+    environment = {"X": "1"}
+    records = speed.measure("training", sides, {}, {}, 1, environment, quick=True, at_once=3)
     assert [record["who"] for record in records] == ["a", "b", "c"]
     assert locks == [str(speed.LOCK)] * 3
+    shared = {"X": "1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.300"}
+    assert environments == [record["environment"] for record in records] == [shared] * 3
     assert "other programs" not in capsys.readouterr().out  # they were these

@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjax.data.batches import packed_in_order
-from bertjax.data.bulk import SHAPE_COST, SLOTS, plan_bulk
+from bertjax.data.bulk import SHAPE_BATCHES, SLOTS, plan_bulk
 
 
-def shapes(lengths, hidden_size: int = 384) -> list[tuple[int, int]]:
+def shapes(lengths, slots: int = SLOTS) -> list[tuple[int, int]]:
     """R x T of each group."""
-    return [(g.plan.rows, g.plan.row_length) for g in plan_bulk(lengths, hidden_size)]
+    return [(g.plan.rows, g.plan.row_length) for g in plan_bulk(lengths, 384, slots)]
 
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=200))
@@ -36,8 +36,20 @@ def test_long_texts_do_not_lengthen_the_rows_of_many_short_ones():
 
 
 def test_a_shape_is_not_compiled_for_a_few_texts():
-    few = SHAPE_COST // 64
+    few = SHAPE_BATCHES * SLOTS // 64
     assert shapes([30] * (few // 30) + [60] * (few // 60)) == [(SLOTS // 64, 64)]
+
+
+def test_larger_batches_have_more_rows_of_the_same_lengths():
+    lengths = [32] * 20_000 + [500] * 160
+    assert shapes(lengths, 8192) == [(8192 // 32, 32), (8192 // 504, 504)]
+
+
+def test_the_larger_a_batch_the_more_texts_a_shape_of_their_own_takes():
+    """For they are computed the faster, but compiled no faster."""
+    lengths = [32] * 5000 + [500] * 40
+    assert len(shapes(lengths)) == 2
+    assert len(shapes(lengths, 16 * SLOTS)) == 1
 
 
 def test_a_text_longer_than_all_rows_gets_a_row_of_its_own_length():

@@ -100,7 +100,42 @@ def on_device(monkeypatch, backend: str, compute_capability: str) -> None:
 )
 def test_which_kernel_a_device_has(backend, head_size, precision, drops, expected, monkeypatch):
     on_device(monkeypatch, backend, "9.0")
-    assert choose_kernel(head_size, precision, drops) == expected
+    assert choose_kernel(head_size, T, precision, drops) == expected
+
+
+@pytest.mark.parametrize(
+    ("head_size", "tokens", "drops", "expected"),
+    [
+        (64, 77, False, "flash"),
+        (64, 78, False, "cudnn"),
+        (64, 77, True, "flash"),
+        (24, 77, False, None),  # of a size that ours does not take
+        (24, 78, False, "cudnn"),
+    ],
+)
+def test_a_gpu_has_no_kernel_of_cudnn_for_an_odd_number_of_tokens(
+    head_size, tokens, drops, expected, monkeypatch
+):
+    on_device(monkeypatch, "gpu", "9.0")
+    assert choose_kernel(head_size, tokens, "bfloat16", drops) == expected
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(11, "flash"), (12, "cudnn")])
+def test_a_model_tells_how_many_tokens_its_rows_have(tokens, expected, monkeypatch):
+    on_device(monkeypatch, "gpu", "9.0")
+    calls = []
+
+    def called(kernel, query, *_):
+        calls.append(kernel)
+        return query
+
+    monkeypatch.setattr(attention, "fused_attend", called)
+    model = make_model(CONFIG, "token-classification", "bfloat16")
+    ids = jnp.arange(B * tokens).reshape(B, tokens)
+    params = jax.eval_shape(model.init, jax.random.key(0), ids)
+    calls.clear()
+    jax.eval_shape(partial(model.apply, segment_ids=ids), params, None, ids)
+    assert calls == [expected] * CONFIG.num_hidden_layers
 
 
 @pytest.mark.parametrize("drops", [False, True])
@@ -110,7 +145,7 @@ def test_which_kernel_a_device_has(backend, head_size, precision, drops, expecte
 )
 def test_a_gpu_has_kernels_if_it_is_an_ampere_or_later(capability, has_kernels, drops, monkeypatch):
     on_device(monkeypatch, "gpu", capability)
-    assert (choose_kernel(64, "bfloat16", drops) is not None) == has_kernels
+    assert (choose_kernel(64, T, "bfloat16", drops) is not None) == has_kernels
 
 
 @pytest.fixture
@@ -118,7 +153,7 @@ def kernel_calls(monkeypatch) -> list[tuple[int, ...]]:
     """As on a GPU, by what runs on any device; the kernels that are called for."""
     calls = []
 
-    def choose(head_size, precision, drops):
+    def choose(head_size, tokens, precision, drops):
         return "flash" if drops else "xla"
 
     def counted(kernel, *operands):

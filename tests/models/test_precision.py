@@ -74,6 +74,28 @@ def test_which_accelerators_multiply_bfloat16(device, native):
     assert precision._multiplies_bfloat16(device) == native
 
 
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [
+        ("fpu sse2 avx512f avx512_bf16", True),
+        ("fpu sse2 amx_bf16 amx_tile", True),
+        ("fpu sse2 avx2 avx512f", False),
+    ],
+)
+def test_which_processors_multiply_bfloat16(flags, native, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    of_one = f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\nbugs\t\t: none\n\n"
+    cpuinfo.write_text(of_one * 2)
+    assert precision._multiplies_bfloat16(Device("cpu"), cpuinfo) == native
+
+
+def test_a_processor_that_tells_no_flags_multiplies_no_bfloat16(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    assert not precision._multiplies_bfloat16(Device("cpu"), cpuinfo)  # not Linux
+    cpuinfo.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")  # as on ARM
+    assert not precision._multiplies_bfloat16(Device("cpu"), cpuinfo)
+
+
 def test_float32_product_is_exact_to_float32():
     x, w, b = normal(0, 33, 65), normal(1, 65, 17), normal(2, 17)
     expected = np.asarray(x, np.float64) @ np.asarray(w, np.float64) + np.asarray(b)

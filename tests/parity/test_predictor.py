@@ -75,6 +75,7 @@ def test_many_texts_that_share_rows_get_them_too(folder, monkeypatch):
     monkeypatch.setattr("bertjax.serving.predictor.SLOTS", 64)  # already many
     texts = [" ".join([text] * (1 + i % 2)) for i in range(4) for text in TEXTS]
     predictor = Predictor.load(folder)
+    predictor.slots = 64
     bulk, shared = predictor._bulk, []
 
     def seen(*inputs):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,6 +76,22 @@ def test_probabilities_are_the_softmax_of_each_text_alone_in_their_order(
 def test_any_number_of_texts_gives_the_same(count, predictor, texts, expected):
     found = predictor.probabilities(texts[:count])
     np.testing.assert_allclose(found, softmax(expected[:count]), atol=1e-6, rtol=0)
+
+
+def test_batches_of_many_texts_are_as_large_as_those_of_few_where_these_are_larger(
+    predictor, texts, expected
+):
+    predictor = Predictor(predictor.checkpoint)
+    predictor.slots = 2 * SLOTS  # as on an accelerator
+    said: list[str] = []
+    found = predictor.predict(texts * 9, said.append).probabilities
+    (plan,) = said
+    rows, length = map(int, re.findall(r" of (\d+) x (\d+) tokens", plan)[0])
+    assert rows == 2 * SLOTS // length
+    np.testing.assert_allclose(found, np.tile(softmax(expected), (9, 1)), atol=1e-6, rtol=0)
+    said.clear()
+    predictor.predict(texts * 5, said.append)  # which fill one of them alone
+    assert not said
 
 
 def test_many_texts_are_packed_and_give_the_same(predictor, texts, expected, monkeypatch):

@@ -352,6 +352,26 @@ def test_a_second_ctrl_c_stops_at_once_and_gives_the_signal_back():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_the_state_is_collected_only_where_it_is_needed(tmp_path, bag, bag_runner, sgd, texts):
+    """On one device it may not fit beside what lies there."""
+    collected, runner = [], bag_runner("jit")
+
+    def collect(part):
+        collected.append(type(part))
+        return part
+
+    def go(epochs: int) -> None:
+        snapshots = Snapshots(tmp_path / "snapshots", {}, every_steps=texts.plan.steps)
+        config = LoopConfig(epochs, texts.plan.steps)
+        watched = replace(runner, collect=collect)
+        fit(config, watched, runner.place(bag.state(sgd)), texts.batches, snapshots=snapshots)
+
+    go(1)
+    assert collected.count(TrainState) == 1  # to write it after the last step
+    go(1)
+    assert collected.count(TrainState) == 2  # to read it
+
+
 def test_an_error_gives_the_signal_back():
     before = signal.getsignal(signal.SIGINT)
 

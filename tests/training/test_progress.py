@@ -34,6 +34,32 @@ def test_the_bar_counts_steps_and_shows_loss_and_rate(capsys, seconds):
     assert "loss 0.123, 1,500 tokens/s" in shown
 
 
+def test_the_rate_leaves_out_what_the_scores_of_an_epoch_take(capsys, seconds):
+    bar = Progress()
+    bar.start(done=0, total=4)
+    bar.step(tokens=5000, seen=())
+    seconds[0] += 1
+    bar.step(tokens=900, seen=())
+    seconds[0] += 60  # scores
+    bar.epoch({"epoch": 1, "train_loss": 0.25})
+    seconds[0] += 2
+    bar.step(tokens=1000, seen=[{"loss": 0.5}])
+    bar.close()
+    assert "loss 0.500, 500 tokens/s" in last_bar(capsys)
+
+
+def test_an_epoch_that_was_resumed_at_its_end_leaves_compiling_out_of_the_rate(capsys, seconds):
+    bar = Progress()
+    bar.start(done=2, total=4)
+    bar.epoch({"epoch": 1, "train_loss": 0.25})
+    seconds[0] += 60  # compiles
+    bar.step(tokens=5000, seen=())
+    seconds[0] += 2
+    bar.step(tokens=1000, seen=[{"loss": 0.5}])
+    bar.close()
+    assert "loss 0.500, 500 tokens/s" in last_bar(capsys)
+
+
 def test_the_loss_shown_is_the_last_that_was_known(capsys, seconds):
     bar = Progress()
     bar.start(done=0, total=3)

@@ -11,7 +11,7 @@ from bertjax.training.configs import OptimizerConfig
 from bertjax.training.losses import classification_loss
 from bertjax.training.optimizer import make_optimizer
 from bertjax.training.steps import init_state, make_train_step
-from bertjax.training.vocabulary import MODULE, PARAM, Vocabulary
+from bertjax.training.vocabulary import MODULE, PARAM, Vocabulary, word_table
 
 CONFIG = BertConfig(
     vocab_size=50,
@@ -79,7 +79,7 @@ def test_training_the_rows_in_use_is_training_the_whole_table(vocabulary, params
     narrow, narrow_metrics = train(
         narrow_config, vocabulary.narrow_params(params), vocabulary.narrow_ids(TEXTS)
     )
-    widened = vocabulary.widen_params(narrow, params)
+    widened = vocabulary.widen_params(narrow, word_table(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), widened, whole)
     np.testing.assert_allclose(narrow_metrics["loss"], metrics["loss"], rtol=1e-6)
     np.testing.assert_allclose(narrow_metrics["grad_norm"], metrics["grad_norm"], rtol=1e-6)
@@ -90,5 +90,5 @@ def test_training_the_rows_in_use_is_training_the_whole_table(vocabulary, params
 
 
 def test_without_training_nothing_changes(vocabulary, params):
-    widened = vocabulary.widen_params(vocabulary.narrow_params(params), params)
+    widened = vocabulary.widen_params(vocabulary.narrow_params(params), word_table(params))
     jax.tree.map(np.testing.assert_array_equal, widened, params)

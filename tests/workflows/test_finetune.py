@@ -1,5 +1,6 @@
 """From a table to a run folder: what is written, and what a run that was cut off leaves."""
 
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -132,6 +134,42 @@ def test_a_new_head_begins_as_logistic_regression(config, tiny_folder, class_wei
     query = "bert/layer_0/attention/query"
     np.testing.assert_array_equal(trained.params[query]["w"], start.params[query]["w"])
     assert "the new head begins as logistic regression, right on " in capsys.readouterr().err
+
+
+class LiveArrays:
+    """A listener that counts, after each step, the arrays of a shape that are in memory."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+        self.counts: list[int] = []
+
+    def count(self) -> int:
+        return sum(x.shape == self.shape and not x.is_deleted() for x in jax.live_arrays())
+
+    def start(self, done, total):
+        pass
+
+    def step(self, tokens, seen):
+        gc.collect()
+        self.counts.append(self.count())
+
+    def epoch(self, record):
+        pass
+
+
+@pytest.mark.parametrize("validation_size", [0.0, 0.2])
+def test_what_training_begins_with_is_not_kept_beside_it(config, tiny_folder, validation_size):
+    encoder = load(tiny_folder, "feature-extraction")
+    shapes = [x.shape for x in jax.tree.leaves(encoder.params)]
+    shape = encoder.params["bert/layer_0/intermediate"]["w"].shape
+    live, layers = LiveArrays(shape), shapes.count(shape)
+    gc.collect()
+    before = live.count()
+    config = replace(config, epochs=1, validation_size=validation_size)
+    finetune(config, verbose=False, listener=live)
+    of_state = 3 * layers  # parameters and the two moments of Adam
+    assert live.counts == [before + of_state] * len(live.counts)
+    assert live.counts
 
 
 def test_a_random_head_is_the_seeds(config, tiny_folder):
