@@ -30,7 +30,7 @@ from bertjax.workflows.serve_configs import ServeConfig
 APP = "bertjax"  # of Ray Serve; another one beside it would need another port
 
 _GRACE = 5.0  # seconds beyond those that a request gets
-_POLL = 0.1  # seconds between looks at whether it has ended
+_POLL = 1.0  # seconds between looks at whether it has ended
 _ONGOING = 16  # requests of a replica, on average, beyond which another one is started
 
 

@@ -24,8 +24,12 @@ from bertjax.serving.predictor import Predictor
 from bertjax.serving.settings import Limits
 from bertjax.workflows.serve_configs import ReplicasConfig, ServeConfig
 
-# Ray Serve gives pydantic arguments that are deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
+pytestmark = [
+    # Ray Serve gives pydantic arguments that are deprecated.
+    pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning"),
+    # What a test here makes quicker than Ray has it is read again by `status`.
+    pytest.mark.filterwarnings("ignore:`look_back_period_s`:FutureWarning"),
+]
 
 TIMEOUT = 120  # seconds, of what should take few
 TEXTS = ["a cat", "the bank of the river", "rain", "one two three four five six seven"]
