@@ -6,6 +6,8 @@ server's limits, so the types are made for each server.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -86,18 +88,14 @@ def _texts_type(one: Any, text: Any, limits: Limits, columns: Sequence[str]) -> 
     cells = (_table_type(limits, columns), Field(examples=[dict.fromkeys(columns, EXAMPLE)]))
     doc = "A row of a table, or several, of which the text columns are joined."
     rows = _request("Columns", doc, columns=cells)
-    forms = (
-        Annotated[one, Tag("<text>")]
-        | Annotated[several, Tag("<texts>")]
-        | Annotated[rows, Tag("<columns>")]
-    )
+    forms = {"<text>": one, "<texts>": several, "<columns>": rows}
     return _one_of(forms, _kind, _EXPECTED.format("one of text, texts and columns"))
 
 
 def _table_type(limits: Limits, columns: Sequence[str]) -> Any:
     """A row of text columns, or a list of them."""
     row = _row_type(limits, columns)
-    forms = Annotated[row, Tag("<row>")] | Annotated[_many(row, limits), Tag("<rows>")]
+    forms = {"<row>": row, "<rows>": _many(row, limits)}
     expected = (
         f"give a row of the text columns {', '.join(columns)}, or a list of 1 to "
         f"{limits.max_texts} such rows"
@@ -120,10 +118,11 @@ def _row_type(limits: Limits, columns: Sequence[str]) -> Any:
     )
 
 
-def _one_of(forms: Any, kind: Any, expected: str) -> Any:
-    """A union of tagged forms; what is none of them is refused by what is expected."""
+def _one_of(forms: dict[str, Any], kind: Any, expected: str) -> Any:
+    """The union of forms by their tags; what is none of them is refused by what is expected."""
+    tagged: list[Any] = [Annotated[form, Tag(tag)] for tag, form in forms.items()]
     chosen = Discriminator(kind, custom_error_type="kind", custom_error_message=expected)
-    return Annotated[forms, chosen]
+    return Annotated[reduce(or_, tagged), chosen]
 
 
 def _object_with(field: str, model: Any) -> Any:
