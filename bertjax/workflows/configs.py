@@ -105,7 +105,7 @@ class FinetuneConfig:
     """Parts into which a step is cut to save memory. The gradient stays that of the whole step, but
     with dropout each part draws masks of its own: then it is the same on average alone."""
     rematerialise: bool = False
-    """Recompute activations in the backward pass: less memory, a fifth to two fifths more time."""
+    """Recompute activations in the backward pass: less memory, two fifths more time."""
     max_length: int | None = None
     """Tokens of a text that are read; by default the most that the model can."""
     head: Literal["fitted", "random"] = "fitted"
