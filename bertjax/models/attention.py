@@ -11,7 +11,9 @@ from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
 from bertjax.models.fused_attention import Kernel, choose_kernel, fused_attend
 from bertjax.models.layers import Dense
-from bertjax.models.precision import head_product
+from bertjax.models.precision import dense_product, head_product, result_type
+
+_PROJECTIONS = ("query", "key", "value")
 
 
 def attend(
@@ -62,22 +64,38 @@ class SelfAttention(hk.Module):
         """
         config = self.config
 
-        def project(tokens: jax.Array, name: str) -> jax.Array:
-            dense = Dense(config.hidden_size, config, self.precision, name)
-            heads = (*tokens.shape[:2], config.num_attention_heads, config.head_size)
-            return dense(tokens).reshape(heads)  # [B, Q or T, N, K]
-
-        query, key, value = project(queries, "query"), project(x, "key"), project(x, "value")
         rate = config.attention_probs_dropout_prob
         kernel = self._kernel(x.shape[1]) if queries is x else None
         if kernel is None:
+            query, key = self._project(queries, "query"), self._project(x, "key")
+            value = self._project(x, "value")
             attended, probabilities = attend(query, key, value, mask, rate, self.precision)
         else:
             dropout_key = hk.maybe_next_rng_key()  # as `attend` takes one: others stay the same
             options = mask, segment_ids, rate, dropout_key
-            attended, probabilities = fused_attend(kernel, query, key, value, *options), None
-        output = Dense(config.hidden_size, config, self.precision, "output")
-        return output(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
+            attended, probabilities = fused_attend(kernel, self._heads(x), *options), None
+        return self._dense("output")(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
+
+    @hk.transparent  # what it makes is named as if the caller had made it
+    def _project(self, tokens: jax.Array, name: str) -> jax.Array:
+        """[B, Q or T, N, K] float32."""
+        heads = self.config.num_attention_heads, self.config.head_size
+        return self._dense(name)(tokens).reshape(*tokens.shape[:2], *heads).astype(jnp.float32)
+
+    @hk.transparent  # what it makes is named as if the caller had made it
+    def _heads(self, x: jax.Array) -> jax.Array:
+        """Queries, keys and values from one product, [B, T, 3, N, K]."""
+        config = self.config
+        parts = [self._dense(name).parameters(config.hidden_size) for name in _PROJECTIONS]
+        w, b = (jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        rows = x.reshape(-1, config.hidden_size)
+        heads = dense_product(rows, w, b, self.precision, jnp.bfloat16)
+        return heads.reshape(*x.shape[:2], 3, config.num_attention_heads, config.head_size)
+
+    @hk.transparent  # what it makes is named as if the caller had made it
+    def _dense(self, name: str) -> Dense:
+        size, precision = self.config.hidden_size, self.precision
+        return Dense(size, self.config, precision, name, result_type(precision))
 
     def _kernel(self, tokens: int) -> Kernel | None:
         """The one kernel, if any, that does all that is asked for, in rows of T tokens."""

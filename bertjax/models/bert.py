@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
 from bertjax.models.activations import ACTIVATIONS
 from bertjax.models.attention import SelfAttention
 from bertjax.models.configs import BertConfig
-from bertjax.models.dropout import dropout
-from bertjax.models.layers import Dense, Embeddings, layer_norm
+from bertjax.models.layers import Dense, Embeddings
+from bertjax.models.precision import result_type
+from bertjax.models.residual_norm import Hidden, LayerNorm, hidden
 from bertjax.models.segments import take_tokens, visible
 
 
@@ -26,14 +28,14 @@ class Encoded(NamedTuple):
 
 
 class Activation(hk.Module):
-    """The config's `hidden_act`; a module, since two of them own parameters."""
+    """The config's `hidden_act`, in float32; a module, since two of them own parameters."""
 
     def __init__(self, config: BertConfig):
         super().__init__(name="activation")
         self.function = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.function(x)
+        return self.function(x.astype(jnp.float32)).astype(x.dtype)
 
 
 class Layer(hk.Module):
@@ -47,11 +49,11 @@ class Layer(hk.Module):
 
     def __call__(
         self,
-        x: jax.Array,
+        x: Hidden,
         mask: jax.Array,
         segment_ids: jax.Array,
         tokens: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array | None]:
+    ) -> tuple[Hidden, jax.Array | None]:
         """x [B, T, D] -> [B, T, D] and probabilities [B, N, T, T] or None.
 
         `segment_ids` [B, T] and the mask that follows from it, bool [B, T, T], are both given: one
@@ -62,16 +64,24 @@ class Layer(hk.Module):
         config, precision = self.config, self.precision
         queries = x
         if tokens is not None:
-            queries, mask = take_tokens(x, tokens), take_tokens(mask, tokens)
+            queries = Hidden(*(take_tokens(part, tokens) for part in x))
+            mask = take_tokens(mask, tokens)
         attention = SelfAttention(config, precision, self.keep_attentions)
-        attended, probabilities = attention(queries, x, mask, segment_ids)
-        attended = dropout(attended, config.hidden_dropout_prob)
-        x = layer_norm(queries + attended, config, "attention_norm")
-        inner = Dense(config.intermediate_size, config, precision, "intermediate")(x)
+        attended, probabilities = attention(queries.operand, x.operand, mask, segment_ids)
+        x = self._add(queries, attended, "attention_norm")
+        inner = self._dense(config.intermediate_size, "intermediate")(x.operand)
         inner = Activation(config)(inner)  # [B, T, F]
-        output = Dense(config.hidden_size, config, precision, "output")(inner)
-        x = layer_norm(x + dropout(output, config.hidden_dropout_prob), config, "output_norm")
-        return x, probabilities
+        output = self._dense(config.hidden_size, "output")(inner)
+        return self._add(x, output, "output_norm"), probabilities
+
+    @hk.transparent  # what it makes is named as if the caller had made it
+    def _add(self, x: Hidden, update: jax.Array, name: str) -> Hidden:
+        rate = self.config.hidden_dropout_prob
+        return LayerNorm(self.config, name).of_sum(x.exact, update, rate, self.precision)
+
+    @hk.transparent  # what it makes is named as if the caller had made it
+    def _dense(self, size: int, name: str) -> Dense:
+        return Dense(size, self.config, self.precision, name, result_type(self.precision))
 
 
 class BertEncoder(hk.Module):
@@ -105,12 +115,13 @@ class BertEncoder(hk.Module):
         """
         mask = visible(segment_ids)
         x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)
-        hidden_states, attentions = [x], []
+        x = hidden(x, self.precision)
+        hidden_states, attentions = [x.exact], []
         for i in range(self.config.num_hidden_layers):
             layer = Layer(self.config, self.precision, f"layer_{i}", self.keep_attentions)
             last = i == self.config.num_hidden_layers - 1
             run = hk.remat(layer) if self.remat else layer
             x, probabilities = run(x, mask, segment_ids, tokens if last else None)
-            hidden_states.append(x)
+            hidden_states.append(x.exact)
             attentions.append(probabilities)
-        return Encoded(x, words, tuple(hidden_states), tuple(attentions))
+        return Encoded(x.exact, words, tuple(hidden_states), tuple(attentions))

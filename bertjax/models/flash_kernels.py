@@ -2,14 +2,16 @@
 
 Of the scores they hold a tile at a time (Dao et al. 2022; Dao 2023). Forward, sums over the keys so
 far are rescaled as higher scores come. Backward, probabilities are computed again, from the
-logarithms of their sums, and so is the mask of dropout.
+logarithms of their sums, and so is the mask of dropout. Exponentials and logarithms are of base 2.
 
-B rows, N heads, K width of a head, T tokens a row, padded to a multiple of C, W words of a key.
+B rows, N heads, K width of a head, T tokens a row, P of them a program's own, C taken at a time.
 
-A tile is C keys by C queries, and tokens are the last axis: so what each query has one of is a row,
-[1, C], which broadcasts over a tile, and K, which is short, does not waste the lanes of a TPU.
+A tile is P x C: its first axis is what the program accumulates for, its second what it goes
+through. So sums over keys stay within a warp of a GPU, and weights are multiplied from registers.
+What a token has one of is therefore read as a column [T, 1] or as a row [1, T].
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +23,22 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton as pltriton
 
-from bertjax.models.dropout import bits_of, hashed_columns, hashed_rows, kept, scale
-from bertjax.models.segments import sees
+from bertjax.models.dropout import bits_of, kept, scale
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # below every score but that of a hidden key, -inf
+_LOG2_E = math.log2(math.e)
+
+
+class Tile(NamedTuple):
+    """How the work is cut, and how Triton compiles it."""
+
+    own: int  # P
+    others: int  # C
+    warps: int = 4
+    stages: int = 3
+
+
+_FORWARD, _BACKWARD = Tile(64, 64), Tile(64, 64)  # on a GPU
 
 
 @dataclass(frozen=True)
@@ -36,219 +50,325 @@ class Settings:
     backend: str  # gpu, tpu, or cpu, where Pallas's interpreter runs the kernel
 
     @property
-    def side(self) -> int:
-        """C: a TPU's lanes; for Triton a power of two, 16 at least, and few for the registers."""
+    def forward_tile(self) -> Tile:
+        return self._tile(_FORWARD)
+
+    @property
+    def backward_tile(self) -> Tile:
+        return self._tile(_BACKWARD)
+
+    def _tile(self, tile: Tile) -> Tile:
+        """A TPU's has its lanes; Triton's are powers of two, 16 at least, no longer than a row."""
         if self.backend == "tpu":
-            return 128
-        return min(64, max(16, pl.next_power_of_2(self.tokens)))
+            return Tile(128, 128)
+        most = max(16, pl.next_power_of_2(self.tokens))
+        return tile._replace(own=min(tile.own, most), others=min(tile.others, most))
+
+    @property
+    def multiple(self) -> int:
+        """Of which T is one."""
+        return max(*self.forward_tile[:2], *self.backward_tile[:2])
+
+    @property
+    def tokens_first(self) -> bool:
+        """Whether heads lie as a product leaves them, [B, T, 3, N, K]; else [B, 3, N, T, K].
+
+        A TPU reads blocks of the last two axes.
+        """
+        return self.backend != "tpu"
 
 
-class Heads(NamedTuple):
-    """Of each head, [B, N, K, T]; or the gradients of these."""
+class Forms(NamedTuple):
+    """A value a token, for a kernel to broadcast over either axis of a tile."""
 
-    query: jax.Array
-    key: jax.Array
-    value: jax.Array
+    column: jax.Array  # [..., T, 1]
+    row: jax.Array  # [..., 1, T]
+
+    @classmethod
+    def of(cls, x: jax.Array) -> "Forms":
+        return cls(x[..., :, None], x[..., None, :])
 
 
 class Masks(NamedTuple):
-    """From which a kernel knows who sees whom, and what dropout keeps."""
+    """Who sees whom: those of the same segment."""
 
-    query_segments: jax.Array  # int32 [B, 1, T]
-    key_segments: jax.Array  # int32 [B, T, 1]: the same as a column
-    starts: jax.Array  # uint32 [B, N, 1, 1]: the first of a head's rows, as dropout counts them
-    words: jax.Array  # uint32 [B, 1, W]: of dropout's key, the same in each row
+    queries: Forms  # int32 [B, T]: their segments
+    keys: Forms  # the same, but -1 for padding, which nobody sees
+
+
+class Drops(NamedTuple):
+    """What dropout makes its bits of."""
+
+    queries: Forms  # uint32 [B, N, T]: hashed rows
+    keys: Forms  # uint32 [B, T]: hashed columns, the same in each row
 
 
 class Slopes(NamedTuple):
     """What the backward kernel reads besides."""
 
-    attended: jax.Array  # [B, N, K, T]: the gradient of what forward attended
-    log_sums: jax.Array  # float32 [B, N, 1, T], from forward
-    means: jax.Array  # float32 [B, N, 1, T]: of a query's probabilities' slopes, weighted by these
+    log_sums: Forms  # float32 [B, N, T], from forward
+    means: Forms  # float32 [B, N, T]: of a query's probabilities' slopes, weighted by these
 
 
-def forward(settings: Settings, heads: Heads, masks: Masks) -> tuple[jax.Array, jax.Array]:
-    """The attended values [B, N, K, T] and the logarithms of the softmax's sums [B, N, 1, T]."""
-    rows, count, _, padded = heads.query.shape
-    log_sums = jax.ShapeDtypeStruct((rows, count, 1, padded), jnp.float32)
-    return _run(_forward_kernel, settings, (heads, masks), (heads.query, log_sums))
+def forward(
+    settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | None
+) -> tuple[jax.Array, jax.Array]:
+    """The attended values [B, T, N, K] and the logarithms of the softmax's sums [B, N, T, 1].
+
+    Args:
+        heads: queries, keys and values, [B, T, 3, N, K]; on a TPU all arrays of heads have T after
+            N: see `Settings.tokens_first`.
+        drops: None: no dropout.
+    """
+    rows, tokens, _, count, width = _sizes(settings, heads)
+    own = settings.forward_tile.own
+    if settings.tokens_first:
+        shape, block = (rows, tokens, count, width), (None, own, None, width)
+        spec = pl.BlockSpec(block, lambda row, head, number: (row, number, head, 0))
+    else:
+        shape, block = (rows, count, tokens, width), (None, None, own, width)
+        spec = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
+    column = pl.BlockSpec((None, None, own, 1), lambda row, head, number: (row, head, number, 0))
+    outputs = [
+        (spec, jax.ShapeDtypeStruct(shape, heads.dtype)),
+        (column, jax.ShapeDtypeStruct((rows, count, tokens, 1), jnp.float32)),
+    ]
+    how = settings, settings.forward_tile
+    return _run(_forward_kernel, *how, heads, (), (masks, drops), outputs)
 
 
-def backward(settings: Settings, heads: Heads, masks: Masks, slopes: Slopes) -> Heads:
-    """The gradients of query, key and value."""
-    return _run(_backward_kernel, settings, (heads, masks, slopes), heads)
+def backward(
+    settings: Settings,
+    heads: jax.Array,
+    masks: Masks,
+    drops: Drops | None,
+    gradient: jax.Array,
+    slopes: Slopes,
+) -> jax.Array:
+    """The gradient of heads, from that of what forward attended."""
+    width, own = heads.shape[-1], settings.backward_tile.own
+    if settings.tokens_first:
+        block = (None, own, 3, None, width)
+        spec = pl.BlockSpec(block, lambda row, head, number: (row, number, 0, head, 0))
+    else:
+        block = (None, 3, None, own, width)
+        spec = pl.BlockSpec(block, lambda row, head, number: (row, 0, head, number, 0))
+    outputs = [(spec, jax.ShapeDtypeStruct(heads.shape, heads.dtype))]
+    how = settings, settings.backward_tile
+    return _run(_backward_kernel, *how, heads, (gradient,), (masks, drops, slopes), outputs)[0]
 
 
-def _run(kernel: Callable, settings: Settings, inputs: tuple, outputs: tuple) -> Any:
-    """A program for each C tokens of each head: it sees all the head has and writes C columns."""
-    rows, heads, _, padded = outputs[0].shape
+def _sizes(settings: Settings, heads: jax.Array) -> tuple[int, ...]:
+    """B, T, 3, N, K."""
+    if settings.tokens_first:
+        return heads.shape
+    rows, three, count, tokens, width = heads.shape
+    return rows, tokens, three, count, width
+
+
+def _run(
+    kernel: Callable,
+    settings: Settings,
+    tile: Tile,
+    heads: jax.Array,
+    attended: tuple[jax.Array, ...],
+    others: tuple,
+    outputs: list,
+):
+    """A program for each P tokens of each head: it sees all that the head has."""
+    rows, tokens, _, count, width = _sizes(settings, heads)
+    masks = others[0]
+    # A TPU's kernel would have to read these scalars from a memory of their own.
+    spans = None if settings.backend == "tpu" else _spans(masks.queries.row[:, 0], tile)
+    others = (spans, *others)
 
     def whole(x) -> pl.BlockSpec:
         taken = x.ndim - 2  # axes before the last two: row and head, or row
         block = (*[None] * taken, *x.shape[-2:])
         return pl.BlockSpec(block, lambda row, head, _: (*(row, head)[:taken], 0, 0))
 
-    def columns(x) -> pl.BlockSpec:
-        block = (None, None, x.shape[2], settings.side)
-        return pl.BlockSpec(block, lambda row, head, number: (row, head, 0, number))
+    def part(which: int) -> pl.BlockSpec:
+        if settings.tokens_first:
+            block = (None, tokens, None, None, width)
+            return pl.BlockSpec(block, lambda row, head, _: (row, 0, which, head, 0))
+        block = (None, None, None, tokens, width)
+        return pl.BlockSpec(block, lambda row, head, _: (row, which, head, 0, 0))
 
+    def whole_head(x) -> pl.BlockSpec:
+        if settings.tokens_first:
+            block = (None, tokens, None, width)
+            return pl.BlockSpec(block, lambda row, head, _: (row, 0, head, 0))
+        return whole(x)
+
+    parts = part(0), part(1), part(2), *map(whole_head, attended)
     return pl.pallas_call(
-        partial(kernel, settings),
-        grid=(rows, heads, padded // settings.side),
-        in_specs=jax.tree.map(whole, inputs),
-        out_specs=jax.tree.map(columns, outputs),
-        out_shape=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), outputs),
-        compiler_params=_compiler_params(settings),
+        partial(kernel, settings, tile),
+        grid=(rows, count, tokens // tile.own),
+        in_specs=(parts, jax.tree.map(whole, others)),
+        out_specs=[spec for spec, _ in outputs],
+        out_shape=[shape for _, shape in outputs],
+        compiler_params=_compiler_params(settings, tile),
         interpret=settings.backend == "cpu",
-    )(*inputs)
+    )((heads, heads, heads, *attended), others)
 
 
-def _compiler_params(settings: Settings):
+def _spans(segments: jax.Array, tile: Tile) -> jax.Array:
+    """The first tile of others that any of a program's own sees, and the one after the last.
+
+    int32 [B, T / P, 2] from int32 [B, T]. Of tiles whose segments, as ranges of numbers, have none
+    in common, none sees the other.
+    """
+
+    def ranges(side: int) -> tuple[jax.Array, jax.Array]:
+        tiles = segments.reshape(len(segments), -1, side)
+        first = jnp.where(tiles > 0, tiles, jnp.iinfo(tiles.dtype).max).min(axis=2)
+        return first, tiles.max(axis=2)
+
+    first, last = (x[:, :, None] for x in ranges(tile.own))
+    others_first, others_last = (x[:, None] for x in ranges(tile.others))
+    seen = (first <= others_last) & (others_first <= last)  # [B, T / P, T / C]
+    begin = jnp.argmax(seen, axis=2)
+    end = jnp.where(seen.any(axis=2), seen.shape[2] - jnp.argmax(seen[:, :, ::-1], axis=2), begin)
+    return jnp.stack([begin, end], axis=2).astype(jnp.int32)
+
+
+def _compiler_params(settings: Settings, tile: Tile):
     if settings.backend == "gpu":
-        # On an H200 8 warps take twice as long, 2 stages a fifth longer, tiles of 32 or 128 half as
-        # long again and more.
-        return pltriton.CompilerParams(num_warps=4, num_stages=3)
+        return pltriton.CompilerParams(num_warps=tile.warps, num_stages=tile.stages)
     if settings.backend == "tpu":
         return pltpu.CompilerParams(dimension_semantics=("parallel",) * 3)
     return None
 
 
 def _forward_kernel(
-    settings: Settings, heads: Heads, masks: Masks, attended_ref, log_sums_ref
+    settings: Settings, tile: Tile, heads, others, attended_ref, log_sums_ref
 ) -> None:
-    """C queries, over all keys."""
-    width, padded = heads.query.shape
-    side = settings.side
-    queries = _queries(heads, masks, pl.program_id(2), side)
+    """P queries, over all keys."""
+    (query_ref, key_ref, value_ref), (spans, masks, drops) = heads, others
+    width = query_ref.shape[-1]
+    own = _span(pl.program_id(2), tile.own)
+    query, segments = query_ref[own, :], masks.queries.column[own, :]
 
     def add(number, sums):
-        attended, total, highest = sums  # [K, C], [1, C], [1, C]
-        keys = _keys(heads, masks, number, side)
-        scores = _scores(keys, queries)
-        before, highest = highest, jnp.maximum(highest, scores.max(axis=0, keepdims=True))
-        shrink = jnp.exp(before - highest)
-        weights = jnp.exp(scores - highest)
-        total = total * shrink + weights.sum(axis=0, keepdims=True)
-        if settings.dropout_rate > 0:
-            weights = jnp.where(_kept(settings, masks, keys, queries), weights, 0.0)
-        return attended * shrink + _product(keys.value, 1, weights, 0), total, highest
+        attended, total, highest = sums  # [P, K], [P, 1], [P, 1]
+        at = _span(number, tile.others)
+        scores = _product(query, 1, key_ref[at, :], 1) * _unit(width)
+        scores = jnp.where(segments == masks.keys.row[:, at], scores, -jnp.inf)
+        before, highest = highest, jnp.maximum(highest, scores.max(axis=1, keepdims=True))
+        shrink = jnp.exp2(before - highest)
+        weights = jnp.exp2(scores - highest)
+        total = total * shrink + weights.sum(axis=1, keepdims=True)
+        if drops is not None:
+            bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
+            weights = jnp.where(kept(bits, settings.dropout_rate), weights, 0.0)
+        return attended * shrink + _product(weights, 1, value_ref[at, :], 0), total, highest
 
-    row = (1, side)
-    sums = (jnp.zeros((width, side)), jnp.zeros(row), jnp.full(row, _LOWEST))
-    attended, total, highest = jax.lax.fori_loop(0, padded // side, add, sums)
+    column = (tile.own, 1)
+    sums = (jnp.zeros((tile.own, width)), jnp.zeros(column), jnp.full(column, _LOWEST))
+    attended, total, highest = _over_seen(spans, len(query_ref) // tile.others, add, sums)
     total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
-    attended_ref[...] = (attended * (scale(settings.dropout_rate) / total)).astype(
-        attended_ref.dtype
-    )
-    log_sums_ref[...] = highest + jnp.log(total)
+    attended = attended * (scale(settings.dropout_rate) / total)
+    attended_ref[...] = attended.astype(attended_ref.dtype)
+    log_sums_ref[...] = highest + jnp.log2(total)
 
 
-def _backward_kernel(
-    settings: Settings, heads: Heads, masks: Masks, slope_refs: Slopes, *gradient_refs
-) -> None:
-    """C keys, over all queries; then as many queries, over all keys.
+def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref) -> None:
+    """P keys, over all queries; then as many queries, over all keys.
 
     Each tile is computed twice, for no two programs to add to the same gradient.
     """
-    width, padded = heads.query.shape
-    side, own = settings.side, pl.program_id(2)
-    query_ref, key_ref, value_ref = gradient_refs
-    count, zeros = padded // side, jnp.zeros((width, side))
+    query_ref, key_ref, value_ref, attended_ref = heads
+    spans, masks, drops, slopes = others
+    width, count = query_ref.shape[-1], len(query_ref) // tile.others
+    own, zeros = _span(pl.program_id(2), tile.own), jnp.zeros((tile.own, width))
 
-    def slopes_of(number):
-        return jax.tree.map(lambda ref: _columns(ref, number, side), slope_refs)
+    def of_tile(scores, sees, log_sums, weight_slopes, means, keep):
+        """The probabilities that are kept, yet to be scaled, and the slopes of scores; [P, C]."""
+        scores = jnp.where(sees, scores * _unit(width), -jnp.inf)
+        weights = probabilities = jnp.exp2(scores - log_sums)
+        if keep is not None:
+            weights = jnp.where(keep, probabilities, 0.0)
+            weight_slopes = jnp.where(keep, weight_slopes * scale(settings.dropout_rate), 0.0)
+        return weights, probabilities * (weight_slopes - means)
 
-    own_keys = _keys(heads, masks, own, side)
+    key, value, segments = key_ref[own, :], value_ref[own, :], masks.keys.column[own, :]
 
     def add_queries(number, sums):
         key_slope, value_slope = sums
-        queries, slopes = _queries(heads, masks, number, side), slopes_of(number)
-        weights, score_slopes = _tile(settings, masks, own_keys, queries, slopes)
-        key_slope += _product(queries.query, 1, score_slopes, 1)
-        return key_slope, value_slope + _product(slopes.attended, 1, weights, 1)
+        at = _span(number, tile.others)
+        query, attended = query_ref[at, :], attended_ref[at, :]
+        keep = None
+        if drops is not None:
+            bits = bits_of(drops.queries.row[:, at], drops.keys.column[own, :])
+            keep = kept(bits, settings.dropout_rate)
+        weights, score_slopes = of_tile(
+            _product(key, 1, query, 1),
+            segments == masks.queries.row[:, at],
+            slopes.log_sums.row[:, at],
+            _product(value, 1, attended, 1),
+            slopes.means.row[:, at],
+            keep,
+        )
+        key_slope += _product(score_slopes, 1, query, 0)
+        return key_slope, value_slope + _product(weights, 1, attended, 0)
 
-    key_slope, value_slope = jax.lax.fori_loop(0, count, add_queries, (zeros, zeros))
-    key_ref[...] = (key_slope * width**-0.5).astype(key_ref.dtype)
-    value_ref[...] = (value_slope * scale(settings.dropout_rate)).astype(value_ref.dtype)
+    key_slope, value_slope = _over_seen(spans, count, add_queries, (zeros, zeros))
+    _put(settings, gradient_ref, 1, key_slope * width**-0.5)
+    _put(settings, gradient_ref, 2, value_slope * scale(settings.dropout_rate))
 
-    own_queries, own_slopes = _queries(heads, masks, own, side), slopes_of(own)
+    own_query, own_attended = query_ref[own, :], attended_ref[own, :]
+    own_segments = masks.queries.column[own, :]
+    log_sums, means = slopes.log_sums.column[own, :], slopes.means.column[own, :]
 
     def add_keys(number, query_slope):
-        keys = _keys(heads, masks, number, side)
-        _, score_slopes = _tile(settings, masks, keys, own_queries, own_slopes)
-        return query_slope + _product(keys.key, 1, score_slopes, 0)
+        at = _span(number, tile.others)
+        other_key = key_ref[at, :]
+        keep = None
+        if drops is not None:
+            bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
+            keep = kept(bits, settings.dropout_rate)
+        _, score_slopes = of_tile(
+            _product(own_query, 1, other_key, 1),
+            own_segments == masks.keys.row[:, at],
+            log_sums,
+            _product(own_attended, 1, value_ref[at, :], 1),
+            means,
+            keep,
+        )
+        return query_slope + _product(score_slopes, 1, other_key, 0)
 
-    query_slope = jax.lax.fori_loop(0, count, add_keys, zeros)
-    query_ref[...] = (query_slope * width**-0.5).astype(query_ref.dtype)
-
-
-class _Queries(NamedTuple):
-    number: jax.Array  # of these C among those of the row
-    query: jax.Array  # [K, C]
-    segments: jax.Array  # [1, C]
-
-
-class _Keys(NamedTuple):
-    number: jax.Array
-    key: jax.Array  # [K, C]
-    value: jax.Array  # [K, C]
-    segments: jax.Array  # [C, 1]
-
-
-def _queries(heads: Heads, masks: Masks, number: jax.Array, side: int) -> _Queries:
-    query, segments = (_columns(ref, number, side) for ref in (heads.query, masks.query_segments))
-    return _Queries(number, query, segments)
+    query_slope = _over_seen(spans, count, add_keys, zeros)
+    _put(settings, gradient_ref, 0, query_slope * width**-0.5)
 
 
-def _keys(heads: Heads, masks: Masks, number: jax.Array, side: int) -> _Keys:
-    key, value = (_columns(ref, number, side) for ref in (heads.key, heads.value))
-    return _Keys(number, key, value, masks.key_segments[_span(number, side), :])
+def _over_seen(spans, count: int, add: Callable, sums: Any) -> Any:
+    """Add up over the tiles of others that this program's own tokens see any of; `count`: all."""
+    if spans is None:
+        return jax.lax.fori_loop(0, count, add, sums)
+    number = pl.program_id(2)
+    return jax.lax.fori_loop(spans[number, 0], spans[number, 1], add, sums)
 
 
-def _columns(ref, number: jax.Array, side: int) -> jax.Array:
-    return ref[:, _span(number, side)]
+def _put(settings: Settings, ref, which: int, x: jax.Array) -> None:
+    x = x.astype(ref.dtype)
+    if settings.tokens_first:
+        ref[:, which, :] = x
+    else:
+        ref[which, :, :] = x
 
 
 def _span(number: jax.Array, side: int):
     return pl.ds(pl.multiple_of(number * side, side), side)
 
 
-def _scores(keys: _Keys, queries: _Queries) -> jax.Array:
-    """[C, C] float32."""
-    scores = _product(keys.key, 0, queries.query, 0) * keys.key.shape[0] ** -0.5
-    return jnp.where(sees(queries.segments, keys.segments), scores, -jnp.inf)
-
-
-def _tile(
-    settings: Settings, masks: Masks, keys: _Keys, queries: _Queries, slopes: Slopes
-) -> tuple[jax.Array, jax.Array]:
-    """The probabilities that dropout keeps, yet to be scaled, and the slopes of scores; [C, C]."""
-    weights = probabilities = jnp.exp(_scores(keys, queries) - slopes.log_sums)
-    weight_slopes = _product(keys.value, 0, slopes.attended, 0)
-    if settings.dropout_rate > 0:
-        keep = _kept(settings, masks, keys, queries)
-        weights = jnp.where(keep, probabilities, 0.0)
-        weight_slopes = jnp.where(keep, weight_slopes * scale(settings.dropout_rate), 0.0)
-    return weights, probabilities * (weight_slopes - slopes.means)
-
-
-def _kept(settings: Settings, masks: Masks, keys: _Keys, queries: _Queries) -> jax.Array:
-    """Where `dropout` would keep an entry of the probabilities [B, N, T, T] of a row unpadded.
-
-    bool [C, C].
-    """
-    side, words = settings.side, [masks.words[:, i : i + 1] for i in range(masks.words.shape[1])]
-    query = queries.number * side + jax.lax.broadcasted_iota(jnp.int32, (1, side), 1)
-    key = keys.number * side + jax.lax.broadcasted_iota(jnp.int32, (side, 1), 0)
-    rows = hashed_rows(masks.starts[...] + query.astype(jnp.uint32), words)
-    columns = hashed_columns(key.astype(jnp.uint32), words)
-    return kept(bits_of(rows, columns), settings.dropout_rate)
+def _unit(width: int) -> float:
+    """Of scores, whose powers of 2 then are the softmax's of e."""
+    return _LOG2_E * width**-0.5
 
 
 def _product(a: jax.Array, a_axis: int, b: jax.Array, b_axis: int) -> jax.Array:
-    """The sum over an axis of each: in float32, of operands of the type of `a`."""
-    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    """The sum over an axis of each: in float32, of operands of the type of `b`."""
+    precision = jax.lax.Precision.HIGHEST if b.dtype == jnp.float32 else None
     axes = (((a_axis,), (b_axis,)), ((), ()))
-    b = b.astype(a.dtype)
+    a = a.astype(b.dtype)
     return jax.lax.dot_general(a, b, axes, precision, preferred_element_type=jnp.float32)

@@ -18,9 +18,10 @@ from bertjax.models import segments
 from bertjax.models.bert import Activation, BertEncoder, Encoded
 from bertjax.models.configs import TASKS, BertConfig, Precision
 from bertjax.models.dropout import dropout
-from bertjax.models.layers import Dense, layer_norm
+from bertjax.models.layers import Dense
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import resolve_precision, tied_product
+from bertjax.models.residual_norm import LayerNorm
 
 
 class ModelOutput(NamedTuple):
@@ -81,7 +82,7 @@ def _masked_lm(context: Context) -> jax.Array:
     """Scores of every word at every token. [B, T, V]."""
     config = context.config
     x = context.dense(context.encoded.last_hidden_state, config.hidden_size, "transform")
-    x = layer_norm(Activation(config)(x), config, "transform_norm")
+    x = LayerNorm(config, "transform_norm")(Activation(config)(x))
     if config.tie_word_embeddings:
         decoder = context.encoded.word_embeddings
     else:

@@ -1,4 +1,6 @@
-"""The small parts of a BERT: dense layer, normalisation, embeddings."""
+"""The small parts of a BERT: dense layer, embeddings."""
+
+from typing import Any
 
 import haiku as hk
 import jax
@@ -7,29 +9,31 @@ import jax.numpy as jnp
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
 from bertjax.models.precision import dense_product
+from bertjax.models.residual_norm import LayerNorm
 
 
 class Dense(hk.Module):
-    """x [..., D] -> x w + b [..., F]; w [D, F], b [F]."""
+    """x [..., D] -> x w + b [..., F] in the type of `result`; w [D, F], b [F]."""
 
-    def __init__(self, size: int, config: BertConfig, precision: str, name: str):
+    def __init__(
+        self, size: int, config: BertConfig, precision: str, name: str, result: Any = jnp.float32
+    ):
         super().__init__(name=name)
         self.size = size
         self.init = hk.initializers.RandomNormal(config.initializer_range)
         self.precision = precision
+        self.result = result
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        width = x.shape[-1]
-        w = hk.get_parameter("w", [width, self.size], x.dtype, init=self.init)
-        b = hk.get_parameter("b", [self.size], x.dtype, init=jnp.zeros)
-        rows = x.reshape(-1, width)  # [n, D]
-        y = dense_product(rows, w, b, self.precision)
+        w, b = self.parameters(x.shape[-1])
+        rows = x.reshape(-1, x.shape[-1])  # [n, D]
+        y = dense_product(rows, w, b, self.precision, self.result)
         return y.reshape(*x.shape[:-1], self.size)  # [..., F]
 
-
-def layer_norm(x: jax.Array, config: BertConfig, name: str = "layer_norm") -> jax.Array:
-    """Normalise the last axis, in float32 (Ba et al. 2016)."""
-    return hk.LayerNorm(-1, True, True, eps=config.layer_norm_eps, name=name)(x)
+    def parameters(self, width: int) -> tuple[jax.Array, jax.Array]:
+        """w and b."""
+        w = hk.get_parameter("w", [width, self.size], jnp.float32, init=self.init)
+        return w, hk.get_parameter("b", [self.size], jnp.float32, init=jnp.zeros)
 
 
 class Embeddings(hk.Module):
@@ -53,4 +57,4 @@ class Embeddings(hk.Module):
         x = words(input_ids)
         x += table(config.type_vocab_size, "token_type_embeddings")(token_type_ids)
         x += table(config.max_position_embeddings, "position_embeddings")(position_ids)
-        return dropout(layer_norm(x, config), config.hidden_dropout_prob), words.embeddings
+        return dropout(LayerNorm(config)(x), config.hidden_dropout_prob), words.embeddings

@@ -2,9 +2,10 @@
 
 `float32` is float32 throughout, also on devices that would shorten it (TF32, TPU).
 `bfloat16` shortens the operands of a product and accumulates in float32, in the derivative too.
-Between products all is float32, though not always as exact: a bias takes the sum of the gradient
-that its product was given, shortened; cuDNN's attention gives its result shortened; and weights
-may be kept so, by `round_weights`.
+Between products all is computed in float32, though not always as exact: a bias takes the sum of the
+gradient that its product was given, shortened; weights may be kept so, by `round_weights`; and on
+accelerators what leaves the products within layers, and their attention, is shortened too, since a
+step there waits for memory longer than for arithmetic. Residual sums and norms stay as they are.
 """
 
 from functools import partial
@@ -52,6 +53,23 @@ def is_ampere(device) -> bool:
         return False
 
 
+def has_kernels(backend: str, precision: str) -> bool:
+    """Whether kernels of ours for a backend, `gpu` or `tpu`, run on the default device.
+
+    They take bfloat16, which no GPU before Ampere multiplies, nor were they tried on another
+    maker's.
+    """
+    if jax.default_backend() != backend or precision != "bfloat16":
+        return False
+    return backend != "gpu" or is_ampere(jax.devices()[0])
+
+
+def result_type(precision: str) -> jnp.dtype:
+    """Of what leaves a product within a layer."""
+    shortens = precision == "bfloat16" and jax.default_backend() in ("gpu", "tpu")
+    return jnp.dtype(jnp.bfloat16 if shortens else jnp.float32)
+
+
 def round_weights(params: Any, precision: Precision) -> Any:
     """Parameters whose weights are as products take them, so that no call rounds them again.
 
@@ -71,17 +89,27 @@ def round_weights(params: Any, precision: Precision) -> Any:
     return hk.data_structures.map(rounded, params)
 
 
-def dense_product(x: jax.Array, w: jax.Array, b: jax.Array, precision: str) -> jax.Array:
-    """x w + b [n, f] float32 from x [n, d], w [d, f] and b [f], float32; w may be rounded."""
+def dense_product(
+    x: jax.Array,
+    w: jax.Array,
+    b: jax.Array,
+    precision: str,
+    result: Any = jnp.float32,
+) -> jax.Array:
+    """x w + b [n, f] from x [n, d], w [d, f] and b [f], float32; x and w may be rounded.
+
+    Args:
+        result: type of what is returned, float32 unless the precision is bfloat16.
+    """
     if precision == "bfloat16":
-        return _add_bias(_dense_short(False, x, w), b)
+        return _add_bias(_dense_short((False, result, x.dtype), x, w), b)
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST) + b
 
 
 def tied_product(x: jax.Array, table: jax.Array, precision: str) -> jax.Array:
     """x table^T [n, v] float32 from x [n, d] and the rows [v, d] of a table, both float32."""
     if precision == "bfloat16":
-        return _dense_short(True, x, table)
+        return _dense_short((True, jnp.float32, x.dtype), x, table)
     return jnp.dot(x, table.T, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -99,22 +127,24 @@ def head_product(spec: str, a: jax.Array, b: jax.Array, precision: str) -> jax.A
 # The derivative of a short product that JAX derives converts its operands back to float32, which
 # is the slow path; so these are written here.
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _dense_short(tied: bool, x: jax.Array, w: jax.Array) -> jax.Array:
-    """x w, or x w^T if `tied`."""
-    return _dense_forward(tied, x, w)[0]
+def _dense_short(how: tuple[bool, Any, Any], x: jax.Array, w: jax.Array) -> jax.Array:
+    """x w, or x w^T if tied; `how`: (tied, type of the result, type of x)."""
+    return _dense_forward(how, x, w)[0]
 
 
-def _dense_forward(tied, x, w):
+def _dense_forward(how, x, w):
+    tied, result, _ = how
     x, w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
-    return (_dot_transposed if tied else _dot)(x, w), (x, w)
+    return (_dot_transposed if tied else _dot)(x, w, result), (x, w)
 
 
-def _dense_backward(tied, saved, g):
+def _dense_backward(how, saved, g):
+    tied, _, given = how
     x, w = saved
     g = g.astype(jnp.bfloat16)
     if tied:
-        return _dot(g, w), _weight_gradient(g, x)
-    return _dot_transposed(g, w), _weight_gradient(x, g)
+        return _dot(g, w, given), _weight_gradient(g, x)
+    return _dot_transposed(g, w, given), _weight_gradient(x, g)
 
 
 _dense_short.defvjp(_dense_forward, _dense_backward)
@@ -122,7 +152,7 @@ _dense_short.defvjp(_dense_forward, _dense_backward)
 
 @jax.custom_vjp
 def _add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
-    return y + b
+    return y + b.astype(y.dtype)
 
 
 def _add_bias_backward(_, g):
@@ -130,24 +160,24 @@ def _add_bias_backward(_, g):
 
     The barrier has it written so, once: otherwise it is written in float32 too, in a second pass.
     """
-    g = jax.lax.optimization_barrier(g.astype(jnp.bfloat16)).astype(jnp.float32)
-    return g, g.sum(axis=0)
+    short = jax.lax.optimization_barrier(g.astype(jnp.bfloat16))
+    return short.astype(g.dtype), short.astype(jnp.float32).sum(axis=0)
 
 
-_add_bias.defvjp(lambda y, b: (y + b, None), _add_bias_backward)
+_add_bias.defvjp(lambda y, b: (_add_bias(y, b), None), _add_bias_backward)
 
 
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+def _dot(a: jax.Array, b: jax.Array, result: Any = jnp.float32) -> jax.Array:
     """a b. XLA's CPU backend takes one row for a vector: it would make b float32 in each call."""
     if a.shape[0] == 1:
-        return _dot(jnp.pad(a, ((0, 1), (0, 0))), b)[:1]
-    return jnp.dot(a, b, preferred_element_type=jnp.float32)
+        return _dot(jnp.pad(a, ((0, 1), (0, 0))), b, result)[:1]
+    return jnp.dot(a, b, preferred_element_type=result)
 
 
-def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
+def _dot_transposed(a: jax.Array, b: jax.Array, result: Any = jnp.float32) -> jax.Array:
     """a b^T, in one operation: from `a @ b.T` XLA's CPU backend makes a product in float32."""
     dimensions = (((1,), (1,)), ((), ()))
-    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=result)
 
 
 @jax.jit  # traced once a shape

@@ -41,6 +41,10 @@ def heads(seed: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=(B, T, N, K)), jnp.float32)
 
 
+def together(*operands: jax.Array) -> jax.Array:
+    return jnp.stack(operands, axis=2).astype(jnp.bfloat16)
+
+
 QUERY, KEY, VALUE, SLOPE = (heads(seed) for seed in range(4))
 
 
@@ -48,7 +52,7 @@ def test_values_and_gradients_are_those_of_the_products_in_bfloat16():
     mask = visible(SEGMENTS)
 
     def fused(*operands):
-        return fused_attend("xla", *operands, mask, SEGMENTS, 0.0, None)
+        return fused_attend("xla", together(*operands), mask, SEGMENTS, 0.0, None)
 
     def plain(*operands):
         model = hk.transform(lambda *operands: attend(*operands, mask, 0.0, "bfloat16")[0])
@@ -56,17 +60,20 @@ def test_values_and_gradients_are_those_of_the_products_in_bfloat16():
 
     found, back = jax.vjp(fused, QUERY, KEY, VALUE)
     expected, expected_back = jax.vjp(plain, QUERY, KEY, VALUE)
-    assert found.dtype == jnp.float32
-    for one, other in zip((found, *back(SLOPE)), (expected, *expected_back(SLOPE)), strict=True):
+    assert found.dtype == jnp.bfloat16
+    for one, other in zip(
+        (found, *back(SLOPE.astype(found.dtype))), (expected, *expected_back(SLOPE)), strict=True
+    ):
         # Some roundings to bfloat16, each of 2^-9, apart.
+        one = np.asarray(one, np.float32)
         np.testing.assert_allclose(one, other, atol=0.02 * float(jnp.abs(other).max()))
 
 
 def test_nothing_leaks_between_packed_sequences():
     mask = visible(SEGMENTS)
-    before = fused_attend("xla", QUERY, KEY, VALUE, mask, SEGMENTS, 0.0, None)
+    before = fused_attend("xla", together(QUERY, KEY, VALUE), mask, SEGMENTS, 0.0, None)
     changed = [x.at[0, 5:9].add(3.0) for x in (QUERY, KEY, VALUE)]  # the second one
-    after = fused_attend("xla", *changed, mask, SEGMENTS, 0.0, None)
+    after = fused_attend("xla", together(*changed), mask, SEGMENTS, 0.0, None)
     np.testing.assert_array_equal(before[0, :5], after[0, :5])
     np.testing.assert_array_equal(before[1], after[1])
     assert not np.array_equal(before[0, 5:9], after[0, 5:9])
@@ -125,9 +132,9 @@ def test_a_model_tells_how_many_tokens_its_rows_have(tokens, expected, monkeypat
     on_device(monkeypatch, "gpu", "9.0")
     calls = []
 
-    def called(kernel, query, *_):
+    def called(kernel, heads, *_):
         calls.append(kernel)
-        return query
+        return heads[:, :, 0]
 
     monkeypatch.setattr(attention, "fused_attend", called)
     model = make_model(CONFIG, "token-classification", "bfloat16")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.models.layers import Dense, Embeddings, layer_norm
+from bertjax.models.layers import Dense, Embeddings
 
 
 def test_dense_is_x_w_plus_b_over_any_leading_axes(tiny):
@@ -27,16 +27,6 @@ def test_a_new_dense_layer_has_normal_weights_and_no_bias(tiny):
     assert abs(float(params["w"].std()) - 0.5) < 0.02
     assert abs(float(params["w"].mean())) < 0.03
     assert not params["b"].any()
-
-
-def test_layer_norm_divides_by_the_population_deviation_and_uses_eps(tiny):
-    params = {"layer_norm": {"scale": jnp.array([1.0, 2.0]), "offset": jnp.array([0.0, 10.0])}}
-    x = jnp.array([[1.0, 3.0]])  # mean 2, variance 1
-    plain = hk.transform(lambda x: layer_norm(x, tiny)).apply(params, None, x)
-    np.testing.assert_allclose(plain, [[-1.0, 12.0]], rtol=1e-6)
-    wide = replace(tiny, layer_norm_eps=3.0)  # divided by sqrt(1 + 3)
-    halved = hk.transform(lambda x: layer_norm(x, wide)).apply(params, None, x)
-    np.testing.assert_allclose(halved, [[-0.5, 11.0]], rtol=1e-6)
 
 
 def test_embeddings_are_the_normalised_sum_of_three_rows(tiny):

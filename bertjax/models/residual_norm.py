@@ -1,0 +1,131 @@
+"""What ends both halves of a layer: dropout, residual sum, layer norm (Ba et al. 2016).
+
+B rows, T tokens a row, D width.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from bertjax.models.by_rows import by_rows
+from bertjax.models.configs import BertConfig
+from bertjax.models.dropout import dropout, hashed_columns, hashed_rows, key_words, positions
+from bertjax.models.precision import has_kernels, result_type
+
+
+class Hidden(NamedTuple):
+    """Hidden states, [B, T, D] both; one array where nothing is rounded between products."""
+
+    exact: jax.Array  # float32: what residual sums add to
+    operand: jax.Array  # what products take, perhaps rounded already
+
+
+def hidden(x: jax.Array, precision: str) -> Hidden:
+    """Hidden states from float32 ones."""
+    return Hidden(x, x.astype(result_type(precision)))
+
+
+class LayerNorm(hk.Module):
+    """Normalise the last axis, in float32."""
+
+    def __init__(self, config: BertConfig, name: str = "layer_norm"):
+        super().__init__(name=name)
+        self.eps = config.layer_norm_eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _normalised(x, *self.parameters(x.shape[-1]), self.eps)
+
+    def parameters(self, width: int) -> tuple[jax.Array, jax.Array]:
+        scale = hk.get_parameter("scale", [width], jnp.float32, init=jnp.ones)
+        offset = hk.get_parameter("offset", [width], jnp.float32, init=jnp.zeros)
+        return scale, offset
+
+    def of_sum(self, residual: jax.Array, update: jax.Array, rate: float, precision: str) -> Hidden:
+        """The norm of a residual sum.
+
+        Args:
+            residual: float32 [B, T, D].
+            update: [B, T, D], of which dropout, at this rate, leaves a part; perhaps rounded.
+        """
+        weights = self.parameters(residual.shape[-1])
+        if choose_norm_kernel(residual.shape[-1], precision):
+            key = hk.maybe_next_rng_key()  # as `dropout` takes one: others stay the same
+            return fused_norm(
+                residual, update, *weights, rate, key, self.eps, jax.default_backend()
+            )
+        update = dropout(update.astype(jnp.float32), rate)
+        return hidden(_normalised(residual + update, *weights, self.eps), precision)
+
+
+def _normalised(x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float) -> jax.Array:
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.var(x, axis=-1, keepdims=True)
+    return scale * jax.lax.rsqrt(variance + eps) * (x - mean) + offset
+
+
+def choose_norm_kernel(width: int, precision: str) -> bool:
+    """Whether the default device has a kernel for rows of this width."""
+    if not has_kernels("gpu", precision):
+        return False
+    from bertjax.models.norm_kernels import fits  # Pallas takes half a second
+
+    return fits(width)
+
+
+def fused_norm(
+    residual: jax.Array,
+    update: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    rate: float,
+    key: jax.Array | None,
+    eps: float,
+    backend: str,
+) -> Hidden:
+    """`LayerNorm.of_sum` by a kernel; its operand has the type of `update`.
+
+    Args:
+        scale, offset: float32 [D].
+        key: of dropout; None: no dropout.
+        backend: `gpu`; on `cpu` the kernel is interpreted, slowly.
+    """
+    from bertjax.models.norm_kernels import Drops, Settings, Weights
+
+    rows, tokens, width = residual.shape
+    drops = None
+    if key is not None and rate > 0.0:
+        words = key_words(key)
+        columns = hashed_columns(positions((width,)), words)
+        columns = jnp.broadcast_to(columns, (rows, 1, width))
+        drops = Drops(hashed_rows(positions((rows, tokens, 1)), words), columns)
+    settings = Settings(eps, rate if drops else 0.0, backend)
+    weights = Weights(*(jnp.broadcast_to(x, (rows, 1, width)) for x in (scale, offset)))
+    return Hidden(*_fused(settings, residual, update, weights, drops))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _fused(settings, residual, update, weights, drops):
+    return _fused_forward(settings, residual, update, weights, drops)[0]
+
+
+def _fused_forward(settings, residual, update, weights, drops):
+    from bertjax.models.norm_kernels import forward
+
+    both = by_rows(partial(forward, settings), residual, update, weights, drops)
+    return both, (residual, update, weights, drops)
+
+
+def _fused_backward(settings, saved, slopes):
+    from bertjax.models.norm_kernels import Weights, backward
+
+    residual, update, weights, drops = saved
+    kernel = partial(backward, settings)
+    residual, update, sums = by_rows(kernel, residual, update, weights, drops, slopes)
+    sums = sums.sum(axis=1)  # [B, 2, D]
+    return residual, update, Weights(sums[:, :1], sums[:, 1:]), None
+
+
+_fused.defvjp(_fused_forward, _fused_backward)
