@@ -41,6 +41,8 @@ class TrainingConfig:
     """Of texts: as long as a row; or of any length, half a row on average, packed and padded."""
     rounds: int = 3
     """Processes a side; the median counts."""
+    padded: bool = True
+    """With `--lengths half`: measure bertjax with a text a row, too."""
     repeats: int = 5
     """Steps a process, after the first three; the median counts."""
     together: int = 1
@@ -145,10 +147,10 @@ def sides_of(precision: str, config: TrainingConfig) -> list[Side]:
     if config.lengths == "full":
         ours = [Side(OURS, precision, "train_bertjax", PLAIN)]
     else:
-        ours = [
-            Side(OURS, precision, "train_bertjax", {**PLAIN, "packed": True}),
-            Side(f"{OURS}, padded", precision, "train_bertjax", {**PLAIN, "packed": False}),
-        ]
+        ours = [Side(OURS, precision, "train_bertjax", {**PLAIN, "packed": True})]
+        if config.padded:
+            padded = {**PLAIN, "packed": False}
+            ours.append(Side(f"{OURS}, padded", precision, "train_bertjax", padded))
     return [*ours, *peers]
 
 

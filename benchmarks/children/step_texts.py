@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.data.batches import Batch, place
-from bertjax.data.packing import pack_rows
+from bertjax.data.packing import candidate_row_lengths, pack_rows
 
 
 def make_texts(settings: dict[str, Any]) -> list[np.ndarray]:
@@ -21,12 +21,18 @@ def make_texts(settings: dict[str, Any]) -> list[np.ndarray]:
     return [rng.integers(0, settings["sizes"]["vocab_size"], n, np.int32) for n in lengths]
 
 
-def make_batch(settings: dict[str, Any], labels: int) -> Batch:
-    """A batch of bertjax's training; `packed`: as few rows as hold the texts, else a text a row."""
+def make_batch(settings: dict[str, Any], labels: int, local_attention: bool = False) -> Batch:
+    """A batch of bertjax's training; `packed`: as few slots as hold the texts, else a text a row.
+
+    `local_attention`: whether longer rows cost no more, as `plan_packing` has it.
+    """
     texts, length = make_texts(settings), settings["length"]
     rows = [[number] for number in range(len(texts))]
     if settings.get("packed"):
-        rows = pack_rows([len(text) for text in texts], length)
+        lengths = [len(text) for text in texts]
+        candidates = candidate_row_lengths(length, True) if local_attention else [length]
+        length = min(candidates, key=lambda each: each * len(pack_rows(lengths, each)))
+        rows = pack_rows(lengths, length)
     segments = max(map(len, rows))
     input_ids, segment_ids, rows_of = place(rows, texts, (len(rows), length), segments)
     rng = np.random.default_rng(1)

@@ -11,6 +11,7 @@ from benchmarks.children.step_texts import make_batch
 from benchmarks.children.timing import preparing, time_calls, time_steps, timing
 from benchmarks.memory import peak_resident_bytes
 from bertjax.models.configs import BertConfig
+from bertjax.models.fused_attention import trains_with_local_attention
 from bertjax.models.heads import make_model
 from bertjax.process import keep_memory
 from bertjax.training.configs import OptimizerConfig
@@ -26,8 +27,9 @@ def main() -> None:
         keep_memory()
     lock = settings.get("lock")
     with preparing(lock):
-        batch = make_batch(settings, BertConfig().num_labels)
-        rows = len(batch["input_ids"])
+        local = trains_with_local_attention(BertConfig(**settings["sizes"]), settings["precision"])
+        batch = make_batch(settings, BertConfig().num_labels, local)
+        rows, row_length = batch["input_ids"].shape
         runner, state, batch = _prepare(settings, batch)
         compiled, stages = compile_step(runner.step, state, batch)
 
@@ -43,7 +45,7 @@ def main() -> None:
     if statistics := jax.devices()[0].memory_stats():  # None on a processor
         peak_bytes = statistics["peak_bytes_in_use"]
     first += stages["trace_s"] + stages["compile_s"]
-    result = {"first_s": first, "call_s": seconds, **stages, "rows": rows}
+    result = {"first_s": first, "call_s": seconds, **stages, "rows": rows, "row_length": row_length}
     result |= {"peak_bytes": peak_bytes, "device": jax_device()}
     with timing(lock):
         write_result(result | {"matmul_flops": matmul_flops_jax(settings["precision"])})
@@ -54,7 +56,7 @@ def _prepare(settings: dict[str, Any], batch: Batch) -> tuple[Runner, TrainState
     config = BertConfig(**settings["sizes"])
     remat = settings["remat"]
     model = make_model(config, "text-classification", settings["precision"], remat=remat)
-    params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"][:1])
+    params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"][:1, :1])
     optimizer = make_optimizer(OptimizerConfig(), steps=1000)
     loss = classification_loss(model.apply)
     runner = make_runner("jit", loss, optimizer, settings["accumulation"], remat=remat)

@@ -15,7 +15,9 @@ import numpy as np
 from bertjax.errors import UserError
 
 ROW_LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
+LONG_ROW_LENGTHS = (768, 1024)  # where attention is local
 _TILE = 8  # tokens, to a multiple of which the longest text is rounded up
+_LOCAL_TILE = 64  # the same where attention is local: kernels take as many at a time
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class Plan:
         """Share of the slots that hold a token."""
         return self.tokens / (self.steps * self.rows * self.row_length)
 
-    def cost(self, hidden_size: int) -> float:
+    def cost(self, hidden_size: int, local_attention: bool = False) -> float:
         """Of a step, relative."""
+        if local_attention:
+            return self.rows * self.row_length
         return self.rows * row_cost(self.row_length, hidden_size)
 
     def __str__(self) -> str:
@@ -72,6 +76,7 @@ def plan_packing(
     hidden_size: int,
     row_multiple: int = 1,
     longest: int = 0,
+    local_attention: bool = False,
 ) -> Plan:
     """The cheapest shape that holds every step of `epochs` epochs.
 
@@ -83,6 +88,8 @@ def plan_packing(
       hidden_size: width of the model; the wider, the less attention weighs in the cost.
       row_multiple: rows are a multiple of it: the number of devices that share them.
       longest: tokens of the longest text outside `lengths` (held-out rows) that must fit too.
+      local_attention: whether attention passes over what other texts of a row hold, so that it
+        costs no more in longer rows, which fewer gaps fill.
 
     Raises:
       UserError: `batch_size` or `epochs` is below 1.
@@ -92,7 +99,7 @@ def plan_packing(
             f"batch size and epochs must be at least 1, found {batch_size} and {epochs}"
         )
     lengths = np.asarray(lengths)
-    row_lengths = candidate_row_lengths(max(longest, int(lengths.max())))
+    row_lengths = candidate_row_lengths(max(longest, int(lengths.max())), local_attention)
     needs = [
         steps_need(lengths, epoch_order(lengths, batch_size, seed, epoch), row_lengths)
         for epoch in range(epochs)
@@ -105,16 +112,20 @@ def plan_packing(
         batch_size=batch_size,
         hidden_size=hidden_size,
         row_multiple=row_multiple,
+        local_attention=local_attention,
     )
 
 
-def candidate_row_lengths(longest: int) -> tuple[int, ...]:
+def candidate_row_lengths(longest: int, local_attention: bool = False) -> tuple[int, ...]:
     """The row lengths among which a plan chooses, where the longest text has so many tokens.
 
     The first is hardly longer than that text: attention costs least, and few texts leave gaps.
     """
-    shortest = max(_round_up(longest, _TILE), ROW_LENGTHS[0])
-    return (shortest, *(length for length in ROW_LENGTHS if length > shortest))
+    tile = _LOCAL_TILE if local_attention else _TILE
+    shortest = max(_round_up(longest, tile), ROW_LENGTHS[0])
+    lengths = ROW_LENGTHS + LONG_ROW_LENGTHS if local_attention else ROW_LENGTHS
+    longer = (length for length in lengths if length > shortest and length % tile == 0)
+    return (shortest, *longer)
 
 
 def steps_need(
@@ -148,6 +159,7 @@ def cheapest_plan(
     batch_size: int,
     hidden_size: int,
     row_multiple: int = 1,
+    local_attention: bool = False,
 ) -> Plan:
     """The plan of the row length that costs least; arguments as of `Plan` and `plan_packing`."""
     plans = [
@@ -162,7 +174,7 @@ def cheapest_plan(
         )
         for row_length, need in needs.items()
     ]
-    return min(plans, key=lambda plan: plan.cost(hidden_size))
+    return min(plans, key=lambda plan: plan.cost(hidden_size, local_attention))
 
 
 def epoch_order(

@@ -11,7 +11,7 @@ from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
 from bertjax.models.fused_attention import Kernel, choose_kernel, fused_attend
 from bertjax.models.layers import Dense
-from bertjax.models.precision import dense_product, head_product, result_type
+from bertjax.models.precision import dense_product, exact, head_product, rounds_results
 
 _PROJECTIONS = ("query", "key", "value")
 
@@ -80,22 +80,22 @@ class SelfAttention(hk.Module):
     def _project(self, tokens: jax.Array, name: str) -> jax.Array:
         """[B, Q or T, N, K] float32."""
         heads = self.config.num_attention_heads, self.config.head_size
-        return self._dense(name)(tokens).reshape(*tokens.shape[:2], *heads).astype(jnp.float32)
+        return exact(self._dense(name)(tokens)).reshape(*tokens.shape[:2], *heads)
 
     @hk.transparent  # what it makes is named as if the caller had made it
     def _heads(self, x: jax.Array) -> jax.Array:
         """Queries, keys and values from one product, [B, T, 3, N, K]."""
         config = self.config
-        parts = [self._dense(name).parameters(config.hidden_size) for name in _PROJECTIONS]
+        parts = [self._dense(name).parameters(x) for name in _PROJECTIONS]
         w, b = (jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
         rows = x.reshape(-1, config.hidden_size)
-        heads = dense_product(rows, w, b, self.precision, jnp.bfloat16)
+        heads = dense_product(rows, w, b, self.precision, rounded=True)
         return heads.reshape(*x.shape[:2], 3, config.num_attention_heads, config.head_size)
 
     @hk.transparent  # what it makes is named as if the caller had made it
     def _dense(self, name: str) -> Dense:
         size, precision = self.config.hidden_size, self.precision
-        return Dense(size, self.config, precision, name, result_type(precision))
+        return Dense(size, self.config, precision, name, rounds_results(precision))
 
     def _kernel(self, tokens: int) -> Kernel | None:
         """The one kernel, if any, that does all that is asked for, in rows of T tokens."""

@@ -9,11 +9,11 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from bertjax.models.activations import ACTIVATIONS
+from bertjax.models.activations import ACTIVATIONS, gelu, rounded_gelu
 from bertjax.models.attention import SelfAttention
 from bertjax.models.configs import BertConfig
 from bertjax.models.layers import Dense, Embeddings
-from bertjax.models.precision import result_type
+from bertjax.models.precision import exact, rounds_results
 from bertjax.models.residual_norm import Hidden, LayerNorm, hidden
 from bertjax.models.segments import take_tokens, visible
 
@@ -35,7 +35,9 @@ class Activation(hk.Module):
         self.function = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.function(x.astype(jnp.float32)).astype(x.dtype)
+        if self.function is gelu and x.dtype == jnp.bfloat16:
+            return rounded_gelu(x)
+        return self.function(exact(x)).astype(x.dtype)
 
 
 class Layer(hk.Module):
@@ -81,7 +83,7 @@ class Layer(hk.Module):
 
     @hk.transparent  # what it makes is named as if the caller had made it
     def _dense(self, size: int, name: str) -> Dense:
-        return Dense(size, self.config, self.precision, name, result_type(self.precision))
+        return Dense(size, self.config, self.precision, name, rounds_results(self.precision))
 
 
 class BertEncoder(hk.Module):

@@ -10,7 +10,8 @@ from typing import Literal
 
 import jax
 
-from bertjax.models.precision import has_kernels
+from bertjax.models.configs import BertConfig, Precision
+from bertjax.models.precision import has_kernels, resolve_precision
 
 Kernel = Literal["cudnn", "xla", "flash"]  # `xla`: as cuDNN's, on any device, for tests
 
@@ -33,6 +34,13 @@ def choose_kernel(head_size: int, tokens: int, precision: str, drops: bool) -> K
     if on_gpu and not drops and tokens % 2 == 0:
         return "cudnn" if head_size % 8 == 0 and head_size <= _WIDEST_CUDNN else None
     return "flash" if head_size in _FLASH_SIZES else None
+
+
+def trains_with_local_attention(config: BertConfig, precision: Precision) -> bool:
+    """Whether training takes a kernel that passes over what other sequences of a row hold."""
+    drops = config.attention_probs_dropout_prob > 0
+    kernel = choose_kernel(config.head_size, 512, resolve_precision(precision), drops)
+    return kernel == "flash" and jax.default_backend() == "gpu"
 
 
 def fused_attend(

@@ -1,39 +1,38 @@
 """The small parts of a BERT: dense layer, embeddings."""
 
-from typing import Any
-
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout
-from bertjax.models.precision import dense_product
+from bertjax.models.precision import dense_product, exact_type
 from bertjax.models.residual_norm import LayerNorm
 
 
 class Dense(hk.Module):
-    """x [..., D] -> x w + b [..., F] in the type of `result`; w [D, F], b [F]."""
+    """x [..., D] -> x w + b [..., F]; w [D, F], b [F]. `rounded`: as of `dense_product`."""
 
     def __init__(
-        self, size: int, config: BertConfig, precision: str, name: str, result: Any = jnp.float32
+        self, size: int, config: BertConfig, precision: str, name: str, rounded: bool = False
     ):
         super().__init__(name=name)
         self.size = size
         self.init = hk.initializers.RandomNormal(config.initializer_range)
         self.precision = precision
-        self.result = result
+        self.rounded = rounded
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        w, b = self.parameters(x.shape[-1])
+        w, b = self.parameters(x)
         rows = x.reshape(-1, x.shape[-1])  # [n, D]
-        y = dense_product(rows, w, b, self.precision, self.result)
+        y = dense_product(rows, w, b, self.precision, self.rounded)
         return y.reshape(*x.shape[:-1], self.size)  # [..., F]
 
-    def parameters(self, width: int) -> tuple[jax.Array, jax.Array]:
-        """w and b."""
-        w = hk.get_parameter("w", [width, self.size], jnp.float32, init=self.init)
-        return w, hk.get_parameter("b", [self.size], jnp.float32, init=jnp.zeros)
+    def parameters(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """w and b, for x [..., D]."""
+        kind = exact_type(x)
+        w = hk.get_parameter("w", [x.shape[-1], self.size], kind, init=self.init)
+        return w, hk.get_parameter("b", [self.size], kind, init=jnp.zeros)
 
 
 class Embeddings(hk.Module):

@@ -64,10 +64,18 @@ def has_kernels(backend: str, precision: str) -> bool:
     return backend != "gpu" or is_ampere(jax.devices()[0])
 
 
-def result_type(precision: str) -> jnp.dtype:
-    """Of what leaves a product within a layer."""
-    shortens = precision == "bfloat16" and jax.default_backend() in ("gpu", "tpu")
-    return jnp.dtype(jnp.bfloat16 if shortens else jnp.float32)
+def rounds_results(precision: str) -> bool:
+    """Whether what leaves a product within a layer is rounded to bfloat16."""
+    return precision == "bfloat16" and jax.default_backend() in ("gpu", "tpu")
+
+
+def exact(x: jax.Array) -> jax.Array:
+    """x as it is computed with between products: no longer rounded to bfloat16."""
+    return x.astype(exact_type(x))
+
+
+def exact_type(x: jax.Array) -> jnp.dtype:
+    return jnp.dtype(jnp.float32) if x.dtype == jnp.bfloat16 else x.dtype
 
 
 def round_weights(params: Any, precision: Precision) -> Any:
@@ -94,15 +102,16 @@ def dense_product(
     w: jax.Array,
     b: jax.Array,
     precision: str,
-    result: Any = jnp.float32,
+    rounded: bool = False,
 ) -> jax.Array:
     """x w + b [n, f] from x [n, d], w [d, f] and b [f], float32; x and w may be rounded.
 
     Args:
-        result: type of what is returned, float32 unless the precision is bfloat16.
+        rounded: whether the result is bfloat16, if the precision is; else it is float32.
     """
     if precision == "bfloat16":
-        return _add_bias(_dense_short((False, result, x.dtype), x, w), b)
+        how = False, jnp.bfloat16 if rounded else jnp.float32, x.dtype
+        return _add_bias(_dense_short(how, x, w), b)
     return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST) + b
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from bertjax.models.by_rows import by_rows
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout, hashed_columns, hashed_rows, key_words, positions
-from bertjax.models.precision import has_kernels, result_type
+from bertjax.models.precision import exact, has_kernels, rounds_results
 
 
 class Hidden(NamedTuple):
@@ -25,7 +25,7 @@ class Hidden(NamedTuple):
 
 def hidden(x: jax.Array, precision: str) -> Hidden:
     """Hidden states from float32 ones."""
-    return Hidden(x, x.astype(result_type(precision)))
+    return Hidden(x, x.astype(jnp.bfloat16) if rounds_results(precision) else x)
 
 
 class LayerNorm(hk.Module):
@@ -36,12 +36,12 @@ class LayerNorm(hk.Module):
         self.eps = config.layer_norm_eps
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _normalised(x, *self.parameters(x.shape[-1]), self.eps)
+        return _normalised(x, *self.parameters(x), self.eps)
 
-    def parameters(self, width: int) -> tuple[jax.Array, jax.Array]:
-        scale = hk.get_parameter("scale", [width], jnp.float32, init=jnp.ones)
-        offset = hk.get_parameter("offset", [width], jnp.float32, init=jnp.zeros)
-        return scale, offset
+    def parameters(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale and offset [D], for x [..., D]."""
+        scale = hk.get_parameter("scale", x.shape[-1:], x.dtype, init=jnp.ones)
+        return scale, hk.get_parameter("offset", x.shape[-1:], x.dtype, init=jnp.zeros)
 
     def of_sum(self, residual: jax.Array, update: jax.Array, rate: float, precision: str) -> Hidden:
         """The norm of a residual sum.
@@ -50,14 +50,14 @@ class LayerNorm(hk.Module):
             residual: float32 [B, T, D].
             update: [B, T, D], of which dropout, at this rate, leaves a part; perhaps rounded.
         """
-        weights = self.parameters(residual.shape[-1])
+        weights = self.parameters(residual)
         if choose_norm_kernel(residual.shape[-1], precision):
             key = hk.maybe_next_rng_key()  # as `dropout` takes one: others stay the same
             return fused_norm(
                 residual, update, *weights, rate, key, self.eps, jax.default_backend()
             )
-        update = dropout(update.astype(jnp.float32), rate)
-        return hidden(_normalised(residual + update, *weights, self.eps), precision)
+        summed = residual + dropout(exact(update), rate)
+        return hidden(_normalised(summed, *weights, self.eps), precision)
 
 
 def _normalised(x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float) -> jax.Array:

@@ -20,6 +20,7 @@ from bertjax.data.ladder import fit_ladder
 from bertjax.data.packing import plan_packing
 from bertjax.data.tokens import load_tokenizer
 from bertjax.errors import UserError
+from bertjax.models.fused_attention import trains_with_local_attention
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
 from bertjax.training.progress import Listener, Listeners, Progress
@@ -266,6 +267,7 @@ def _training(config: FinetuneConfig, checkpoint: Checkpoint, rows: _Rows, say: 
         config.epochs,
         checkpoint.config.hidden_size,
         row_multiple=devices(config) * config.accumulation,
+        local_attention=trains_with_local_attention(checkpoint.config, checkpoint.precision),
     )
     say(describe_plan(plan, config))
     pad = checkpoint.config.pad_token_id or 0

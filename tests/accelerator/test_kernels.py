@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from bertjax.models import attention
+from bertjax.models import attention, residual_norm
 from bertjax.models.attention import attend
 from bertjax.models.configs import BertConfig
 from bertjax.models.flash_attention import flash_attend
 from bertjax.models.fused_attention import fused_attend
 from bertjax.models.heads import make_model
+from bertjax.models.residual_norm import LayerNorm, choose_norm_kernel, fused_norm
 from bertjax.models.segments import visible
 
 # Pallas's Triton backend is deprecated from jax 0.11 on.
@@ -29,13 +30,17 @@ def plain(rate: float, segment_ids: jax.Array, *heads: jax.Array) -> jax.Array:
 def flash(precision: str) -> Callable[..., jax.Array]:
     def function(rate: float, segment_ids: jax.Array, *heads: jax.Array) -> jax.Array:
         key = hk.maybe_next_rng_key()
-        return flash_attend(*heads, segment_ids, rate, key, precision, jax.default_backend())
+        together = jnp.stack(heads, axis=2).astype(precision)
+        attended = flash_attend(together, segment_ids, rate, key, jax.default_backend())
+        return attended.astype(jnp.float32)
 
     return function
 
 
 def cudnn(rate: float, segment_ids: jax.Array, *heads: jax.Array) -> jax.Array:
-    return fused_attend("cudnn", *heads, visible(segment_ids), segment_ids, rate, None)
+    together = jnp.stack(heads, axis=2).astype(jnp.bfloat16)
+    attended = fused_attend("cudnn", together, visible(segment_ids), segment_ids, rate, None)
+    return attended.astype(jnp.float32)
 
 
 KERNELS = [
@@ -48,18 +53,18 @@ KERNELS = [
 
 
 def value_and_gradients(function: Callable[..., Any], rate: float, segment_ids, *operands):
-    """Where tokens are real, as float64."""
+    """Where tokens are real, as float64: what padding sees is up to each path."""
     key = jax.random.key(1) if rate else None
+    real = (segment_ids > 0)[:, :, None, None]
 
     @jax.jit
     def both(*operands):
         *heads, slope = operands
         model = hk.transform(lambda *heads: function(rate, segment_ids, *heads))
-        value, back = jax.vjp(lambda *heads: model.apply({}, key, *heads), *heads)
+        value, back = jax.vjp(lambda *heads: model.apply({}, key, *heads) * real, *heads)
         return value, *back(slope)
 
-    real = np.asarray(segment_ids > 0)[:, :, None, None]
-    return [np.asarray(x, np.float64) * real for x in both(*operands)]
+    return [np.asarray(x, np.float64) for x in both(*operands)]
 
 
 @pytest.mark.parametrize(("tokens", "width"), [(128, 32), (320, 64), (330, 64), (512, 64)])
@@ -73,6 +78,48 @@ def test_a_kernel_gives_what_the_plain_path_gives(function, rate, bound, tokens,
     found = value_and_gradients(function, rate, jnp.asarray(rows), *operands)
     exact = value_and_gradients(plain, rate, jnp.asarray(rows), *operands)
     for one, other in zip(found, exact, strict=True):
+        assert np.linalg.norm(one - other) < bound * np.linalg.norm(other)
+
+
+def norm_and_gradients(kernel: bool, rate: float, *operands) -> list[np.ndarray]:
+    """Of a residual sum: both results, and the gradients of all operands."""
+
+    def model(residual, update, scale, offset):
+        if kernel:
+            key, backend = hk.maybe_next_rng_key(), jax.default_backend()
+            return tuple(fused_norm(residual, update, scale, offset, rate, key, 1e-12, backend))
+        norm = LayerNorm(BertConfig())
+        norm.parameters = lambda x: (scale, offset)
+        exact = norm.of_sum(residual, update, rate, "float32").exact
+        return exact, exact.astype(update.dtype)
+
+    apply = hk.transform(model).apply
+
+    @jax.jit
+    def both(*operands):
+        *operands, slope = operands
+        values, back = jax.vjp(lambda *x: apply({}, jax.random.key(1), *x), *operands)
+        return *values, *back((slope, slope.astype(values[1].dtype)))
+
+    return [np.asarray(x, np.float64) for x in both(*operands)]
+
+
+# (tokens, width); a TPU has no such kernel.
+NORMS = [(128, 384), (77, 768), (768, 1024)] if jax.default_backend() == "gpu" else []
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+@pytest.mark.parametrize(("tokens", "width"), NORMS)
+def test_a_norm_s_kernel_gives_what_the_plain_path_gives(tokens, width, rate):
+    assert choose_norm_kernel(width, "bfloat16")
+    rng = np.random.default_rng(0)
+    residual, update, slope = jnp.asarray(rng.normal(size=(3, 3, tokens, width)), jnp.float32)
+    scale, offset = jnp.asarray(rng.normal(size=(2, width)), jnp.float32)
+    operands = residual, update.astype(jnp.bfloat16), scale, offset, slope
+    found = norm_and_gradients(True, rate, *operands)
+    exact = norm_and_gradients(False, rate, *operands)
+    bounds = [1e-5, 3e-3, 1e-5, 3e-3, 1e-5, 1e-5]  # some results are rounded to bfloat16
+    for one, other, bound in zip(found, exact, bounds, strict=True):
         assert np.linalg.norm(one - other) < bound * np.linalg.norm(other)
 
 
@@ -118,6 +165,7 @@ def test_a_model_gives_with_kernels_what_it_gives_without(seed, tokens, monkeypa
     key = None if seed is None else jax.random.key(seed)
     found = model_value_and_gradients(key, tokens)
     monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
+    monkeypatch.setattr(residual_norm, "choose_norm_kernel", lambda *_: False)
     plain = model_value_and_gradients(key, tokens)
     for one, other in zip(found, plain, strict=True):
         assert np.linalg.norm(one - other) < 2e-2 * np.linalg.norm(other)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax.models.activations import ACTIVATIONS
+from bertjax.models.activations import ACTIVATIONS, gelu, rounded_gelu
 
 POINTS = (-30.0, -2.5, -1.0, -1e-3, 0.0, 0.5, 2.0, 7.0, 30.0)
 
@@ -136,3 +136,17 @@ def test_xielu_uses_its_parameters_and_learns_only_the_slopes():
     np.testing.assert_allclose(slopes["alpha_p"], [2.25 * sigmoid(0.3)], rtol=1e-6)
     slope = (math.expm1(-2.0) + 2.0) * sigmoid(-0.4)
     np.testing.assert_allclose(slopes["alpha_n"], [slope], rtol=1e-6)
+
+
+def test_rounded_gelu_is_gelu_rounded_and_so_is_its_slope():
+    every = np.arange(2**16, dtype=np.uint16).view(jnp.bfloat16)
+    x = jnp.asarray(every[np.isfinite(every.astype(np.float32))])
+    exact = x.astype(jnp.float32)
+    found, back = jax.vjp(rounded_gelu, x)
+    expected, exact_back = jax.vjp(gelu, exact)
+    (slope,), (exact_slope,) = back(jnp.ones_like(found)), exact_back(jnp.ones_like(exact))
+    assert found.dtype == slope.dtype == jnp.bfloat16
+    # Half a step of bfloat16, which has 8 bits, and what the approximation is off.
+    for one, other, off in ((found, expected, 1e-6), (slope, exact_slope, 1e-6)):
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        assert (np.abs(one - other) <= 2.0**-8 * np.abs(other) + off).all()

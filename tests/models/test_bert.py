@@ -8,6 +8,7 @@ import pytest
 
 from bertjax.models.activations import ACTIVATIONS
 from bertjax.models.bert import BertEncoder, Layer
+from bertjax.models.residual_norm import Hidden
 
 INPUTS = tuple(
     jnp.array(rows)
@@ -59,7 +60,9 @@ def test_a_layer_is_attention_then_two_dense_layers_with_residual_norms(
     config = replace(tiny, hidden_act=hidden_act)
     x = np.random.default_rng(2).normal(size=(1, 3, 8)).astype(np.float32)
     ids, mask = jnp.ones((1, 3), jnp.int32), jnp.ones((1, 3, 3), bool)
-    model = hk.transform(lambda x: Layer(config, "float32", "layer")(x, mask, ids)[0])
+    model = hk.transform(
+        lambda x: Layer(config, "float32", "layer")(Hidden(x, x), mask, ids)[0].exact
+    )
     params = random_params(model, jnp.asarray(x))
     silent = {k: jnp.zeros_like(v) for k, v in params["layer/attention/output"].items()}
     params["layer/attention/output"] = silent

@@ -58,7 +58,7 @@ def value_and_gradients(fused: bool, rate: float, seed: int | None, *operands) -
                 residual, update, scale, offset, rate, key, CONFIG.layer_norm_eps, "cpu"
             )
         norm = LayerNorm(CONFIG)
-        norm.parameters = lambda width: (scale, offset)
+        norm.parameters = lambda x: (scale, offset)
         exact = norm.of_sum(residual, update, rate, "float32").exact
         return exact, exact.astype(update.dtype)
 

@@ -70,8 +70,8 @@ def test_a_mesh_drops_what_one_device_drops(
 def test_a_kernel_runs_on_the_rows_that_each_device_of_a_mesh_has():
     def loss(params, key, batch):
         heads = params[batch["input_ids"]].reshape(8, 20, 2, 16)
-        ids = batch["segment_ids"]
-        x = flash_attend(heads, heads, heads, ids, 0.1, key, "float32", "cpu")
+        together = jnp.stack([heads] * 3, axis=2)  # queries, keys and values
+        x = flash_attend(together, batch["segment_ids"], 0.1, key, "cpu")
         return Sums((x**2).sum(), jnp.float32(x.size))
 
     rng = np.random.default_rng(0)
