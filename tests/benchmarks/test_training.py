@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import training
@@ -32,6 +34,8 @@ def test_texts_of_any_length_are_measured_packed_and_padded() -> None:
     config = training.TrainingConfig(lengths="half", peers=("torch", "torch.compile"))
     sides = training.sides_of("bfloat16", config)
     assert [side.name for side in sides] == ["bertjax", "bertjax, padded", "torch", "torch.compile"]
+    packed = training.sides_of("bfloat16", replace(config, padded=False))
+    assert [side.name for side in packed] == ["bertjax", "torch", "torch.compile"]
     assert [side.settings.get("packed") for side in sides] == [True, False, None, None]
     assert [side.settings.get("compile") for side in sides] == [None, None, False, True]
     full = training.sides_of("float32", training.TrainingConfig())

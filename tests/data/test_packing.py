@@ -110,6 +110,20 @@ def test_the_row_length_weighs_padding_against_attention():
     assert shape(1_000_000) == (6, 384)  # attention costs nothing beside the products
 
 
+def test_rows_are_as_long_as_fills_them_where_attention_is_local():
+    lengths = np.random.default_rng(0).integers(1, 512, 64)
+
+    def plan(local):
+        return plan_packing(lengths, 64, 0, 1, hidden_size=768, local_attention=local)
+
+    assert (plan(False).rows, plan(False).row_length) == (37, 512)
+    assert (plan(True).rows, plan(True).row_length) == (22, 768)
+    assert plan(True).fill > 0.98
+    # Kernels take 64 tokens at a time.
+    short = plan_packing([5] * 3, 3, 0, 1, hidden_size=768, local_attention=True)
+    assert (short.rows, short.row_length) == (1, 64)
+
+
 def test_the_shortest_rows_fit_the_longest_text_and_few_are_too_short_to_compute_fast():
     def shortest(longest):
         return plan_packing([longest] * 64, 64, 0, 1, hidden_size=1).row_length

@@ -13,7 +13,11 @@ import pytest
 from bertjax.models import attention, fused_attention
 from bertjax.models.attention import attend
 from bertjax.models.configs import BertConfig
-from bertjax.models.fused_attention import choose_kernel, fused_attend
+from bertjax.models.fused_attention import (
+    choose_kernel,
+    fused_attend,
+    trains_with_local_attention,
+)
 from bertjax.models.heads import make_model
 from bertjax.models.segments import visible
 
@@ -153,6 +157,22 @@ def test_a_model_tells_how_many_tokens_its_rows_have(tokens, expected, monkeypat
 def test_a_gpu_has_kernels_if_it_is_an_ampere_or_later(capability, has_kernels, drops, monkeypatch):
     on_device(monkeypatch, "gpu", capability)
     assert (choose_kernel(64, T, "bfloat16", drops) is not None) == has_kernels
+
+
+@pytest.mark.parametrize(
+    ("backend", "rate", "precision", "local"),
+    [
+        ("gpu", 0.1, "bfloat16", True),
+        ("gpu", 0.0, "bfloat16", False),  # cuDNN's computes all scores
+        ("gpu", 0.1, "float32", False),
+        ("tpu", 0.1, "bfloat16", False),
+        ("cpu", 0.1, "bfloat16", False),
+    ],
+)
+def test_where_training_passes_over_other_sequences(backend, rate, precision, local, monkeypatch):
+    on_device(monkeypatch, backend, "9.0")
+    config = replace(CONFIG, attention_probs_dropout_prob=rate)
+    assert trains_with_local_attention(config, precision) == local
 
 
 @pytest.fixture

@@ -323,3 +323,27 @@ def test_weights_that_are_rounded_before_give_the_same_bits(random_params):
 def test_weights_of_float32_stay_as_they_are():
     params = {"layer": {"w": normal(0, 3, 3)}}
     assert round_weights(params, "float32") is params
+
+
+@pytest.mark.parametrize("tokens", [1, 24])  # one row has a path of its own
+def test_a_rounded_result_is_the_float32_one_rounded(tokens):
+    x, w, b, slope = normal(0, tokens, 16), normal(1, 16, 8), normal(2, 8), normal(3, tokens, 8)
+
+    def both(rounded, x):
+        product = lambda *operands: dense_product(*operands, "bfloat16", rounded)  # noqa: E731
+        y, back = jax.vjp(product, x, w, b)
+        return y, *back(slope.astype(y.dtype))
+
+    exact, short = both(False, x), both(True, x.astype(jnp.bfloat16))
+    assert [y.dtype for y in exact] == [jnp.float32] * 4
+    assert [y.dtype for y in short] == [jnp.bfloat16, jnp.bfloat16, jnp.float32, jnp.float32]
+    for one, other in zip(short, exact, strict=True):
+        assert relative(one, other) < 2**-8
+
+
+def test_results_are_rounded_on_accelerators_alone(monkeypatch):
+    assert not precision.rounds_results("bfloat16")
+    for backend in ("gpu", "tpu"):
+        monkeypatch.setattr(precision.jax, "default_backend", lambda backend=backend: backend)
+        assert precision.rounds_results("bfloat16")
+        assert not precision.rounds_results("float32")

@@ -1,5 +1,9 @@
 """How far products of bfloat16 operands move the gradients of a pretrained BERT."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from unittest import mock
+
 import jax
 import numpy as np
 import pytest
@@ -10,10 +14,27 @@ from bertjax.data.labels import classes_of, encode_labels
 from bertjax.data.packing import plan_packing
 from bertjax.data.sources import read_table
 from bertjax.data.tokens import tokenize
+from bertjax.models import attention, bert, residual_norm
 from bertjax.training.losses import classification_loss
 from bertjax.training.steps import make_gradients
 
 TEXTS, SEED = 32, 0
+SHORT = ["bfloat16", "bfloat16 as on a GPU"]
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Its kernels, interpreted, and what it rounds between products."""
+    with ExitStack() as stack:
+
+        def put(module, name: str, value) -> None:
+            stack.enter_context(mock.patch.object(module, name, return_value=value))
+
+        for module in (attention, bert, residual_norm):
+            put(module, "rounds_results", True)
+        put(attention, "choose_kernel", "flash")
+        put(residual_norm, "choose_norm_kernel", True)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +44,9 @@ def gradients(packaged_folder) -> dict[str, dict[str, np.ndarray]]:
     labels = table.labels or []
     classes = classes_of(labels)
     found = {}
-    for precision in ("float32", "bfloat16"):
+    for name in ("float32", *SHORT):
         checkpoint = bertjax.load(
-            str(packaged_folder), "text-classification", classes, precision=precision
+            str(packaged_folder), "text-classification", classes, precision=name.split()[0]
         )
         ids = tokenize(checkpoint.tokenizer, table.texts[:TEXTS], 128).ids
         plan = plan_packing([len(text) for text in ids], TEXTS, SEED, 1, 384)
@@ -34,8 +55,9 @@ def gradients(packaged_folder) -> dict[str, dict[str, np.ndarray]]:
         )
         batch.pop("rows_of")
         loss = classification_loss(checkpoint.model.apply)
-        _, grads = jax.jit(make_gradients(loss))(checkpoint.params, jax.random.key(SEED), batch)
-        found[precision] = {
+        with as_on_a_gpu() if "GPU" in name else nullcontext():
+            _, grads = jax.jit(make_gradients(loss))(checkpoint.params, jax.random.key(SEED), batch)
+        found[name] = {
             f"{module} {name}": np.asarray(leaf, np.float64)
             for module, leaves in grads.items()
             for name, leaf in leaves.items()
@@ -47,15 +69,17 @@ def norm(arrays) -> float:
     return float(np.sqrt(sum(np.square(array).sum() for array in arrays)))
 
 
-def test_all_gradients_together_are_within_a_hundredth(gradients):
-    exact, short = gradients["float32"], gradients["bfloat16"]
+@pytest.mark.parametrize("precision", SHORT)
+def test_all_gradients_together_are_within_a_hundredth(precision, gradients):
+    exact, short = gradients["float32"], gradients[precision]
     error = norm(short[name] - exact[name] for name in exact) / norm(exact.values())
     assert 0 < error < 0.01
 
 
-def test_no_tensor_s_gradient_is_off_by_more_than_three_hundredths(gradients):
+@pytest.mark.parametrize("precision", SHORT)
+def test_no_tensor_s_gradient_is_off_by_more_than_three_hundredths(precision, gradients):
     """Save those of key biases, which are truly zero: softmax does not see what all keys share."""
-    exact, short = gradients["float32"], gradients["bfloat16"]
+    exact, short = gradients["float32"], gradients[precision]
     for name, gradient in exact.items():
         error = norm([short[name] - gradient])
         if name.endswith("attention/key b"):
