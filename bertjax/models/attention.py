@@ -71,9 +71,11 @@ class SelfAttention(hk.Module):
             value = self._project(x, "value")
             attended, probabilities = attend(query, key, value, mask, rate, self.precision)
         else:
-            dropout_key = hk.maybe_next_rng_key()  # as `attend` takes one: others stay the same
+            heads = self._heads(x)
+            # As `attend` takes one, and where it does: all others stay the same, at init too.
+            dropout_key = hk.maybe_next_rng_key()
             options = mask, segment_ids, rate, dropout_key
-            attended, probabilities = fused_attend(kernel, self._heads(x), *options), None
+            attended, probabilities = fused_attend(kernel, heads, *options), None
         return self._dense("output")(attended.reshape(queries.shape)), probabilities  # [B, Q, D]
 
     @hk.transparent  # what it makes is named as if the caller had made it

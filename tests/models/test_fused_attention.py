@@ -232,3 +232,15 @@ def test_a_model_drops_the_same_with_and_without_kernels(
     monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
     plain = apply().logits
     np.testing.assert_allclose(fused, plain, atol=0.05 * float(jnp.abs(plain).max()))
+
+
+def test_a_new_model_has_the_same_parameters_with_and_without_kernels(kernel_calls, monkeypatch):
+    model = make_model(CONFIG, "fill-mask", "bfloat16")
+    ids = jnp.arange(B * T).reshape(B, T)
+    fused = jax.jit(model.init)(jax.random.key(1), ids)
+    assert "flash" in kernel_calls
+    monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
+    plain = jax.jit(lambda key: model.init(key, ids))(jax.random.key(1))
+    assert jax.tree.structure(fused) == jax.tree.structure(plain)
+    for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_array_equal(one, other)
