@@ -40,8 +40,9 @@ def flash_attend(
         [B, T, N, K], in the type of `heads`; zeros where there is padding.
     """
     rows, tokens, _, count, _ = heads.shape
-    drops = dropout_key is not None and dropout_rate > 0.0
-    settings = Settings(tokens, dropout_rate if drops else 0.0, backend)
+    if dropout_key is None:
+        dropout_rate = 0.0
+    settings = Settings(tokens, dropout_rate, backend)
     missing = -tokens % settings.multiple
 
     def padded(x: jax.Array, axis: int = -1) -> jax.Array:
@@ -55,7 +56,7 @@ def flash_attend(
         keys=Forms.of(jnp.where(segments > 0, segments, -1)),
     )
     bits = None
-    if drops:
+    if dropout_key is not None and dropout_rate > 0.0:
         words = key_words(dropout_key)
         queries = hashed_rows(positions((rows, count, tokens)), words)
         keys = hashed_columns(positions((tokens,)), words)
@@ -63,9 +64,11 @@ def flash_attend(
         bits = Drops(Forms.of(padded(queries)), Forms.of(padded(keys)))
     heads = padded(heads, axis=1)
     if settings.tokens_first:
-        return _attend(settings, heads, masks, bits)[:, :tokens]
+        attended: jax.Array = _attend(settings, heads, masks, bits)
+        return attended[:, :tokens]
     heads = heads.transpose(0, 2, 3, 1, 4)  # [B, 3, N, T, K]
-    return _attend(settings, heads, masks, bits)[:, :, :tokens].transpose(0, 2, 1, 3)
+    attended: jax.Array = _attend(settings, heads, masks, bits)
+    return attended[:, :, :tokens].transpose(0, 2, 1, 3)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

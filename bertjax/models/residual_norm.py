@@ -103,7 +103,8 @@ def fused_norm(
         drops = Drops(hashed_rows(positions((rows, tokens, 1)), words), columns)
     settings = Settings(eps, rate if drops else 0.0, backend)
     weights = Weights(*(jnp.broadcast_to(x, (rows, 1, width)) for x in (scale, offset)))
-    return Hidden(*_fused(settings, residual, update, weights, drops))
+    both: tuple[jax.Array, jax.Array] = _fused(settings, residual, update, weights, drops)
+    return Hidden(*both)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
