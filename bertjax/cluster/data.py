@@ -123,7 +123,8 @@ def _first_pass(reading: Reading) -> str:
 def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size: int) -> Needs:
     """What the steps of all epochs need at the most, by row length; surveyed in tasks.
 
-    Of a long table two row lengths alone are asked about: those that its first window likes best.
+    Whether the workers' attention is local only they know: row lengths for both are asked about. Of
+    a long table two alone for each, those that its first window likes best.
     """
     prepare_context()
     shards = part.shards
@@ -132,10 +133,17 @@ def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size:
         for epoch in range(epochs)
         for pieces in windows_of_epoch(shards, seed, epoch)
     ]
-    row_lengths = candidate_row_lengths(part.longest)
+    candidates = {local: candidate_row_lengths(part.longest, local) for local in (False, True)}
     if len(windows) > _EXACT:
-        first = window_needs(shards, windows[0][1], batch_size, seed, 0, row_lengths)
-        row_lengths = _cheapest(first, batch_size, hidden_size, 2)
+        every = sorted({*candidates[False], *candidates[True]})
+        first = window_needs(shards, windows[0][1], batch_size, seed, 0, every)
+        candidates = {
+            local: _cheapest(
+                {length: first[length] for length in lengths}, batch_size, hidden_size, local
+            )
+            for local, lengths in candidates.items()
+        }
+    row_lengths = sorted({*candidates[False], *candidates[True]})
 
     def needs(item: dict[str, Any]) -> dict[str, Any]:
         epoch, pieces = item["item"]
@@ -145,15 +153,15 @@ def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size:
     return most_needed([row["needs"] for row in found.iter_rows()])
 
 
-def _cheapest(needs: Needs, batch_size: int, hidden_size: int, most: int) -> list[int]:
+def _cheapest(needs: Needs, batch_size: int, hidden_size: int, local: bool) -> tuple[int, ...]:
+    """The two row lengths that cost least."""
     left, found = dict(needs), []
-    while left and len(found) < most:
-        plan = cheapest_plan(
-            left, texts=1, tokens=1, steps=1, batch_size=batch_size, hidden_size=hidden_size
-        )
+    facts = {"texts": 1, "tokens": 1, "steps": 1, "batch_size": batch_size}
+    while left and len(found) < 2:
+        plan = cheapest_plan(left, **facts, hidden_size=hidden_size, local_attention=local)
         found.append(plan.row_length)
         del left[plan.row_length]
-    return found
+    return tuple(found)
 
 
 def _tokenized(reading: Reading) -> Survey:

@@ -27,7 +27,8 @@ class Job:
     test: list[Shard]
     class_counts: np.ndarray  # rows to train on of each class [C]
     tokens: int  # to train on, an epoch
-    needs: Needs  # of the steps
+    needs: Needs  # of the steps, with the row lengths for every kind of worker
+    longest: int  # tokens of the longest text, of those to train on
     held_out_lengths: np.ndarray  # of the rows to score, or of a sample of them
     run: RunFile  # all but training and scores
 

@@ -138,6 +138,7 @@ def _prepare(config: FinetuneConfig, unfinished: Unfinished, say: Say) -> Job:
         class_counts=found.train.counts,
         tokens=found.train.tokens,
         needs=needs,
+        longest=found.train.longest,
         held_out_lengths=found.lengths if held_out else found.lengths[:0],
         run=run,
     )

@@ -20,7 +20,7 @@ from bertjax.checkpoints.folder import Checkpoint, write_checkpoint
 from bertjax.cluster.job import Job, Teller
 from bertjax.cluster.reported import ReportedSnapshots, report
 from bertjax.data.batches import Share
-from bertjax.data.packing import Plan, cheapest_plan
+from bertjax.data.packing import Plan, candidate_row_lengths, cheapest_plan
 from bertjax.data.shards import (
     Shard,
     count_rows,
@@ -31,6 +31,7 @@ from bertjax.data.shards import (
     windows_of_epoch,
 )
 from bertjax.errors import UserError
+from bertjax.models.fused_attention import trains_with_local_attention
 from bertjax.process import return_memory_of_compilation, run_in_turn
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult
@@ -213,14 +214,17 @@ def _fit_head(job: Job, checkpoint: Checkpoint, forward: Pass, mate: _Mate) -> H
 
 def _plan(job: Job, checkpoint: Checkpoint) -> Plan:
     config, rows = job.config, count_rows(job.train)
+    local = trains_with_local_attention(checkpoint.config, checkpoint.precision)
+    candidates = candidate_row_lengths(job.longest, local)
     return cheapest_plan(
-        job.needs,
+        {length: need for length, need in job.needs.items() if length in candidates},
         texts=rows,
         tokens=job.tokens,
         steps=steps_of_epoch(rows, config.batch_size),
         batch_size=config.batch_size,
         hidden_size=checkpoint.config.hidden_size,
         row_multiple=devices(config) * config.accumulation,
+        local_attention=local,
     )
 
 

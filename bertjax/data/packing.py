@@ -89,7 +89,7 @@ def plan_packing(
       row_multiple: rows are a multiple of it: the number of devices that share them.
       longest: tokens of the longest text outside `lengths` (held-out rows) that must fit too.
       local_attention: whether attention passes over what other texts of a row hold, so that it
-        costs no more in longer rows, which fewer gaps fill.
+        costs hardly more in longer rows, which have fewer gaps.
 
     Raises:
       UserError: `batch_size` or `epochs` is below 1.
@@ -120,6 +120,7 @@ def candidate_row_lengths(longest: int, local_attention: bool = False) -> tuple[
     """The row lengths among which a plan chooses, where the longest text has so many tokens.
 
     The first is hardly longer than that text: attention costs least, and few texts leave gaps.
+    Where attention is local, longer rows are fuller and cost no more.
     """
     tile = _LOCAL_TILE if local_attention else _TILE
     shortest = max(_round_up(longest, tile), ROW_LENGTHS[0])

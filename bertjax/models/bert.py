@@ -122,8 +122,18 @@ class BertEncoder(hk.Module):
         for i in range(self.config.num_hidden_layers):
             layer = Layer(self.config, self.precision, f"layer_{i}", self.keep_attentions)
             last = i == self.config.num_hidden_layers - 1
-            run = hk.remat(layer) if self.remat else layer
-            x, probabilities = run(x, mask, segment_ids, tokens if last else None)
+            x, probabilities = self._run(layer, x, mask, segment_ids, tokens if last else None)
             hidden_states.append(x.exact)
             attentions.append(probabilities)
         return Encoded(x.exact, words, tuple(hidden_states), tuple(attentions))
+
+    def _run(self, layer: Layer, x: Hidden, *others) -> tuple[Hidden, jax.Array | None]:
+        if not self.remat:
+            return layer(x, *others)
+
+        def from_exact(exact: jax.Array, *others) -> tuple[jax.Array, jax.Array | None]:
+            x, probabilities = layer(hidden(exact, self.precision), *others)
+            return x.exact, probabilities
+
+        exact, probabilities = hk.remat(from_exact)(x.exact, *others)  # keeps this one array
+        return hidden(exact, self.precision), probabilities

@@ -18,6 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+VERSION = 2
+"""Of the hash: another one draws other bits for the same key."""
+
 
 def dropout(x: jax.Array, rate: float) -> jax.Array:
     """Zero each entry with probability `rate` and scale the others up; no key, no dropout.

@@ -2,7 +2,8 @@
 
 Dropout zeroes what `dropout` would of the probabilities, so a model trains the same with this and
 with `bertjax.models.attention.attend`. Tiles of scores between which nothing is seen, as of two
-sequences of a packed row, are passed over.
+sequences of a packed row, are passed over. The kernels were run in Pallas's interpreter and on an
+H200 (jax 0.11.2). For TPUs they are lowered, and were neither compiled in this form nor ever run.
 
 B rows, T tokens, N heads, K width of a head; in arrays for the kernels T includes padding.
 """
@@ -12,9 +13,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bertjax.models.by_rows import by_rows
 from bertjax.models.dropout import hashed_columns, hashed_rows, key_words, positions
 from bertjax.models.flash_kernels import Drops, Forms, Masks, Settings, Slopes, backward, forward
+from bertjax.models.on_each_device import on_each_device
 
 
 def flash_attend(
@@ -37,7 +38,8 @@ def flash_attend(
         backend: what the kernels are for, `gpu` or `tpu`; on `cpu` they are interpreted, slowly.
 
     Returns:
-        [B, T, N, K], in the type of `heads`; zeros where there is padding.
+        [B, T, N, K], in the type of `heads`. Padding before the first sequence sees the one of
+        number 1, other padding nothing: zeros.
     """
     rows, tokens, _, count, _ = heads.shape
     if dropout_key is None:
@@ -51,8 +53,10 @@ def flash_attend(
         return jnp.pad(x, widths) if missing else x
 
     segments = padded(segment_ids)
+    # Padding in front sees what follows it: a head may read a row's first token, whatever it is.
+    in_front = jnp.cumsum(segments > 0, axis=1) == 0
     masks = Masks(
-        queries=Forms.of(segments),
+        queries=Forms.of(jnp.where(in_front, 1, segments)),
         keys=Forms.of(jnp.where(segments > 0, segments, -1)),
     )
     bits = None
@@ -78,7 +82,8 @@ def _attend(settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | N
 
 
 def _attend_forward(settings, heads, masks, drops):
-    attended, log_sums = by_rows(partial(forward, settings), heads, masks, drops)
+    attended, log_sums = on_each_device(partial(forward, settings), heads, masks, drops)
+    log_sums = log_sums[..., 0]  # a TPU would keep 128 lanes of a last axis of 1
     return attended, (heads, masks, drops, attended, log_sums)
 
 
@@ -87,9 +92,9 @@ def _attend_backward(settings, saved, gradient):
     means = (attended.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1)
     if settings.tokens_first:
         means = means.transpose(0, 2, 1)  # [B, N, T]
-    slopes = Slopes(Forms.of(log_sums[..., 0]), Forms.of(means))
+    slopes = Slopes(Forms.of(log_sums), Forms.of(means))
     kernel = partial(backward, settings)
-    return by_rows(kernel, heads, masks, drops, gradient, slopes), None, None
+    return on_each_device(kernel, heads, masks, drops, gradient, slopes), None, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

@@ -38,9 +38,11 @@ def choose_kernel(head_size: int, tokens: int, precision: str, drops: bool) -> K
 
 def trains_with_local_attention(config: BertConfig, precision: Precision) -> bool:
     """Whether training takes a kernel that passes over what other sequences of a row hold."""
+    if not has_kernels("gpu", resolve_precision(precision)):
+        return False
     drops = config.attention_probs_dropout_prob > 0
-    kernel = choose_kernel(config.head_size, 512, resolve_precision(precision), drops)
-    return kernel == "flash" and jax.default_backend() == "gpu"
+    tokens = 64  # of which training's rows are then a multiple
+    return choose_kernel(config.head_size, tokens, "bfloat16", drops) == "flash"
 
 
 def fused_attend(
@@ -51,7 +53,7 @@ def fused_attend(
     dropout_rate: float,
     dropout_key: jax.Array | None,
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(K)) v over the keys that `mask` shows.
+    """softmax(q k^T / sqrt(K)) v over the keys that `mask` shows to the tokens of sequences.
 
     Args:
         heads: queries, keys and values, bfloat16 [B, T, 3, N, K].

@@ -66,7 +66,7 @@ def has_kernels(backend: str, precision: str) -> bool:
 
 def rounds_results(precision: str) -> bool:
     """Whether what leaves a product within a layer is rounded to bfloat16."""
-    return precision == "bfloat16" and jax.default_backend() in ("gpu", "tpu")
+    return has_kernels("gpu", precision) or has_kernels("tpu", precision)
 
 
 def exact(x: jax.Array) -> jax.Array:

@@ -10,9 +10,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from bertjax.models.by_rows import by_rows
 from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import dropout, hashed_columns, hashed_rows, key_words, positions
+from bertjax.models.on_each_device import on_each_device
 from bertjax.models.precision import exact, has_kernels, rounds_results
 
 
@@ -115,7 +115,7 @@ def _fused(settings, residual, update, weights, drops):
 def _fused_forward(settings, residual, update, weights, drops):
     from bertjax.models.norm_kernels import forward
 
-    both = by_rows(partial(forward, settings), residual, update, weights, drops)
+    both = on_each_device(partial(forward, settings), residual, update, weights, drops)
     return both, (residual, update, weights, drops)
 
 
@@ -124,7 +124,7 @@ def _fused_backward(settings, saved, slopes):
 
     residual, update, weights, drops = saved
     kernel = partial(backward, settings)
-    residual, update, sums = by_rows(kernel, residual, update, weights, drops, slopes)
+    residual, update, sums = on_each_device(kernel, residual, update, weights, drops, slopes)
     sums = sums.sum(axis=1)  # [B, 2, D]
     return residual, update, Weights(sums[:, :1], sums[:, 1:]), None
 

@@ -14,11 +14,7 @@ def visible(segment_ids: jax.Array) -> jax.Array:
 
     Padding queries see every real token, as transformers' do; nothing sees padding.
     """
-    return sees(segment_ids[:, :, None], segment_ids[:, None, :])
-
-
-def sees(query: jax.Array, key: jax.Array) -> jax.Array:
-    """Whether tokens see tokens, by the segments of both, which are broadcast. bool."""
+    query, key = segment_ids[:, :, None], segment_ids[:, None, :]
     return (key > 0) & ((query == key) | (query == 0))
 
 

@@ -17,6 +17,7 @@ from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.batches import Batch
 from bertjax.data.packing import Plan
+from bertjax.models import dropout
 from bertjax.models.configs import BertConfig
 from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
@@ -221,6 +222,8 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
         "data": run.data["fingerprint"] + run.data.get("soft_fingerprint", ""),
         "precision": resolve_precision(config.precision),
         "devices": devices(config),
+        "platform": jax.default_backend(),  # another one packs other rows, and rounds elsewhere
+        "dropout": dropout.VERSION,
     }
 
 

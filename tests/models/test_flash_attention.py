@@ -132,9 +132,19 @@ def test_any_segments_are_seen_as_the_plain_path_sees_them(ids):
     real = segment_ids[0] > 0
     found, expected = _flash_of_19(*operands, segment_ids), plain(*operands, segment_ids)
     np.testing.assert_allclose(found[0, real], expected[0, real], rtol=0, atol=1e-5)
+    behind = ~real & (np.cumsum(real) > 0)
+    np.testing.assert_array_equal(found[0, behind], 0.0)
 
 
 _flash_of_19 = jax.jit(flash)
+
+
+def test_padding_in_front_sees_what_follows_as_on_the_plain_path():
+    """A head that reads each row's first token then reads the same."""
+    operands = arrays(1, 40, 1, 32, 3)
+    segment_ids = jnp.asarray([[0] * 5 + [1] * 30 + [0] * 5])
+    found, expected = flash(*operands, segment_ids), plain(*operands, segment_ids)
+    np.testing.assert_allclose(found[0, :35], expected[0, :35], rtol=0, atol=1e-5)
 
 
 def test_nothing_leaks_between_packed_sequences():

@@ -122,6 +122,29 @@ def test_it_gives_the_same_however_rows_are_split_over_devices():
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * float(jnp.abs(one).max()))
 
 
+def test_rows_that_devices_cannot_share_alike_are_computed_too():
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    operands = arrays(3, 8, 64, jnp.float32)
+    for one, other in zip(
+        dropped(*operands), dropped(*jax.device_put(operands, everywhere)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * float(jnp.abs(one).max()))
+
+
+@pytest.mark.parametrize("transform", [jax.vmap, jax.pmap])
+def test_mapped_functions_give_what_separate_calls_do(transform):
+    residual, update, scale, offset, long, short = arrays(16, 8, 64, jnp.float32)
+    parts = [x.reshape(8, 2, *x.shape[1:]) for x in (residual, update, long, short)]
+
+    def mapped(residual, update, long, short):
+        return dropped(residual, update, scale, offset, long, short)
+
+    expected = [mapped(*part) for part in zip(*parts, strict=True)]
+    for i, found in enumerate(transform(mapped)(*parts)):
+        np.testing.assert_allclose(found, [part[i] for part in expected], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("backend", "kind", "width", "expected"),
     [

@@ -27,14 +27,16 @@ def as_on_a_gpu() -> Iterator[None]:
     """Its kernels, interpreted, and what it rounds between products."""
     with ExitStack() as stack:
 
-        def put(module, name: str, value) -> None:
-            stack.enter_context(mock.patch.object(module, name, return_value=value))
+        def put(module, name: str, value) -> mock.Mock:
+            return stack.enter_context(mock.patch.object(module, name, return_value=value))
 
-        for module in (attention, bert, residual_norm):
-            put(module, "rounds_results", True)
-        put(attention, "choose_kernel", "flash")
-        put(residual_norm, "choose_norm_kernel", True)
+        asked = [
+            *(put(module, "rounds_results", True) for module in (attention, bert, residual_norm)),
+            put(attention, "choose_kernel", "flash"),
+            put(residual_norm, "choose_norm_kernel", True),
+        ]
         yield
+        assert all(each.called for each in asked)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 
-def by_rows(kernel: Callable[..., Any], *arrays: Any) -> Any:
+def on_each_device(kernel: Callable[..., Any], *arrays: Any) -> Any:
     """Run a kernel; on each device for its rows, if arrays lie on a mesh of devices.
 
     All arrays that go in and come out have rows first. Where there is no equal share of rows, each
