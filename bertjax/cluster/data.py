@@ -137,12 +137,9 @@ def plan_needs(part: Part, batch_size: int, seed: int, epochs: int, hidden_size:
     if len(windows) > _EXACT:
         every = sorted({*candidates[False], *candidates[True]})
         first = window_needs(shards, windows[0][1], batch_size, seed, 0, every)
-        candidates = {
-            local: _cheapest(
-                {length: first[length] for length in lengths}, batch_size, hidden_size, local
-            )
-            for local, lengths in candidates.items()
-        }
+        for local, lengths in candidates.items():
+            of_kind = {length: first[length] for length in lengths}
+            candidates[local] = _cheapest(of_kind, batch_size, hidden_size, local)
     row_lengths = sorted({*candidates[False], *candidates[True]})
 
     def needs(item: dict[str, Any]) -> dict[str, Any]:

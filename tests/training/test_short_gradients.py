@@ -15,6 +15,7 @@ from bertjax.data.packing import plan_packing
 from bertjax.data.sources import read_table
 from bertjax.data.tokens import tokenize
 from bertjax.models import attention, bert, residual_norm
+from bertjax.models.configs import Precision
 from bertjax.training.losses import classification_loss
 from bertjax.training.steps import make_gradients
 
@@ -47,8 +48,9 @@ def gradients(packaged_folder) -> dict[str, dict[str, np.ndarray]]:
     classes = classes_of(labels)
     found = {}
     for name in ("float32", *SHORT):
+        precision: Precision = "float32" if name == "float32" else "bfloat16"
         checkpoint = bertjax.load(
-            str(packaged_folder), "text-classification", classes, precision=name.split()[0]
+            str(packaged_folder), "text-classification", classes, precision=precision
         )
         ids = tokenize(checkpoint.tokenizer, table.texts[:TEXTS], 128).ids
         plan = plan_packing([len(text) for text in ids], TEXTS, SEED, 1, 384)
