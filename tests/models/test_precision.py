@@ -343,6 +343,7 @@ def test_a_rounded_result_is_the_float32_one_rounded(tokens):
 
 def test_results_are_rounded_on_accelerators_alone(monkeypatch):
     assert not precision.rounds_results("bfloat16")
+    monkeypatch.setattr(precision, "is_ampere", lambda device: True)
     for backend in ("gpu", "tpu"):
         monkeypatch.setattr(precision.jax, "default_backend", lambda backend=backend: backend)
         assert precision.rounds_results("bfloat16")
