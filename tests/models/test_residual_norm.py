@@ -74,10 +74,8 @@ def value_and_gradients(fused: bool, rate: float, seed: int | None, *operands) -
     return [np.asarray(x, np.float64) for x in both(operands, long, short)]
 
 
-@pytest.mark.parametrize(("rate", "seed"), [(0.0, None), (0.1, None), (0.1, 3)])
-@pytest.mark.parametrize(
-    ("tokens", "width"), [(64, 128), (40, 768), (8, 1024), (7, 384), (1, 64), (36, 192)]
-)
+@pytest.mark.parametrize(("rate", "seed"), [(0.1, None), (0.1, 3)])
+@pytest.mark.parametrize(("tokens", "width"), [(40, 768), (7, 384), (1, 64), (36, 192)])
 def test_values_and_gradients_are_those_of_the_plain_path(tokens, width, rate, seed):
     operands = arrays(2, tokens, width, jnp.float32)
     found = value_and_gradients(True, rate, seed, *operands)
