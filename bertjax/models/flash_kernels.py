@@ -258,9 +258,9 @@ def _forward_kernel(
         shrink = jnp.exp2(before - highest)
         weights = jnp.exp2(scores - highest)
         total = total * shrink + weights.sum(axis=1, keepdims=True)
-        if drops is not None:
-            bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
-            weights = jnp.where(kept(bits, settings.dropout_rate), weights, 0.0)
+        keep = _keep_of_keys(settings, drops, own, at)
+        if keep is not None:
+            weights = jnp.where(keep, weights, 0.0)
         return attended * shrink + _product(weights, 1, value_ref[at, :], 0), total, highest
 
     column = (tile.own, 1)
@@ -282,32 +282,20 @@ def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref
     width, count = query_ref.shape[-1], len(query_ref) // tile.others
     own, zeros = _span(pl.program_id(2), tile.own), jnp.zeros((tile.own, width))
 
-    def of_tile(scores, sees, log_sums, weight_slopes, means, keep):
-        """The probabilities that are kept, yet to be scaled, and the slopes of scores; [P, C]."""
-        scores = jnp.where(sees, scores * _unit(width), -jnp.inf)
-        weights = probabilities = jnp.exp2(scores - log_sums)
-        if keep is not None:
-            weights = jnp.where(keep, probabilities, 0.0)
-            weight_slopes = jnp.where(keep, weight_slopes * scale(settings.dropout_rate), 0.0)
-        return weights, probabilities * (weight_slopes - means)
-
     key, value, segments = key_ref[own, :], value_ref[own, :], masks.keys.column[own, :]
 
     def add_queries(number, sums):
         key_slope, value_slope = sums
         at = _span(number, tile.others)
         query, attended = query_ref[at, :], attended_ref[at, :]
-        keep = None
-        if drops is not None:
-            bits = bits_of(drops.queries.row[:, at], drops.keys.column[own, :])
-            keep = kept(bits, settings.dropout_rate)
-        weights, score_slopes = of_tile(
-            _product(key, 1, query, 1),
+        weights, score_slopes = _tile(
+            settings,
+            _product(key, 1, query, 1) * _unit(width),
             segments == masks.queries.row[:, at],
             slopes.log_sums.row[:, at],
             _product(value, 1, attended, 1),
             slopes.means.row[:, at],
-            keep,
+            _keep_of_queries(settings, drops, own, at),
         )
         key_slope += _product(score_slopes, 1, query, 0)
         return key_slope, value_slope + _product(weights, 1, attended, 0)
@@ -323,22 +311,45 @@ def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref
     def add_keys(number, query_slope):
         at = _span(number, tile.others)
         other_key = key_ref[at, :]
-        keep = None
-        if drops is not None:
-            bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
-            keep = kept(bits, settings.dropout_rate)
-        _, score_slopes = of_tile(
-            _product(own_query, 1, other_key, 1),
+        _, score_slopes = _tile(
+            settings,
+            _product(own_query, 1, other_key, 1) * _unit(width),
             own_segments == masks.keys.row[:, at],
             log_sums,
             _product(own_attended, 1, value_ref[at, :], 1),
             means,
-            keep,
+            _keep_of_keys(settings, drops, own, at),
         )
         return query_slope + _product(score_slopes, 1, other_key, 0)
 
     query_slope = _over_seen(spans, count, add_keys, zeros)
     _put(settings, gradient_ref, 0, query_slope * width**-0.5)
+
+
+def _tile(settings: Settings, scores, sees, log_sums, weight_slopes, means, keep):
+    """The probabilities that are kept, yet to be scaled, and the slopes of scores; [P, C]."""
+    scores = jnp.where(sees, scores, -jnp.inf)
+    weights = probabilities = jnp.exp2(scores - log_sums)
+    if keep is not None:
+        weights = jnp.where(keep, probabilities, 0.0)
+        weight_slopes = jnp.where(keep, weight_slopes * scale(settings.dropout_rate), 0.0)
+    return weights, probabilities * (weight_slopes - means)
+
+
+def _keep_of_keys(settings: Settings, drops: Drops | None, own, at) -> jax.Array | None:
+    """What dropout keeps of a tile, bool [P, C], where queries are the program's own."""
+    if drops is None:
+        return None
+    bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
+    return kept(bits, settings.dropout_rate)
+
+
+def _keep_of_queries(settings: Settings, drops: Drops | None, own, at) -> jax.Array | None:
+    """The same where keys are its own."""
+    if drops is None:
+        return None
+    bits = bits_of(drops.queries.row[:, at], drops.keys.column[own, :])
+    return kept(bits, settings.dropout_rate)
 
 
 def _over_seen(spans, count: int, add: Callable, sums: Any) -> Any:
