@@ -2,8 +2,8 @@
 
 Dropout zeroes what `dropout` would of the probabilities, so a model trains the same with this and
 with `bertjax.models.attention.attend`. Tiles of scores between which nothing is seen, as of two
-sequences of a packed row, are passed over. The kernels were run in Pallas's interpreter and on an
-H200 (jax 0.11.2). For TPUs they are lowered, and were neither compiled in this form nor ever run.
+sequences of a packed row, are passed over. The kernels were run in Pallas's interpreters and on an
+H200 (jax 0.11.2). For TPUs, v4 to v6e, they were compiled (libtpu 0.0.41), and never run on one.
 
 B rows, T tokens, N heads, K width of a head; in arrays for the kernels T includes padding.
 """
@@ -56,8 +56,8 @@ def flash_attend(
     # Padding in front sees what follows it: a head may read a row's first token, whatever it is.
     in_front = jnp.cumsum(segments > 0, axis=1) == 0
     masks = Masks(
-        queries=Forms.of(jnp.where(in_front, 1, segments)),
-        keys=Forms.of(jnp.where(segments > 0, segments, -1)),
+        queries=Forms.of(settings, jnp.where(in_front, 1, segments)),
+        keys=Forms.of(settings, jnp.where(segments > 0, segments, -1)),
     )
     bits = None
     if dropout_key is not None and dropout_rate > 0.0:
@@ -65,7 +65,7 @@ def flash_attend(
         queries = hashed_rows(positions((rows, count, tokens)), words)
         keys = hashed_columns(positions((tokens,)), words)
         keys = jnp.broadcast_to(keys, (rows, tokens))
-        bits = Drops(Forms.of(padded(queries)), Forms.of(padded(keys)))
+        bits = Drops(Forms.of(settings, padded(queries)), Forms.of(settings, padded(keys)))
     heads = padded(heads, axis=1)
     if settings.tokens_first:
         attended: jax.Array = _attend(settings, heads, masks, bits)
@@ -83,7 +83,6 @@ def _attend(settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | N
 
 def _attend_forward(settings, heads, masks, drops):
     attended, log_sums = on_each_device(partial(forward, settings), heads, masks, drops)
-    log_sums = log_sums[..., 0]  # a TPU would keep 128 lanes of a last axis of 1
     return attended, (heads, masks, drops, attended, log_sums)
 
 
@@ -92,7 +91,7 @@ def _attend_backward(settings, saved, gradient):
     means = (attended.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1)
     if settings.tokens_first:
         means = means.transpose(0, 2, 1)  # [B, N, T]
-    slopes = Slopes(Forms.of(log_sums), Forms.of(means))
+    slopes = Slopes(Forms.of(settings, log_sums), Forms.of(settings, means))
     kernel = partial(backward, settings)
     return on_each_device(kernel, heads, masks, drops, gradient, slopes), None, None
 

@@ -81,12 +81,12 @@ class Settings:
 class Forms(NamedTuple):
     """A value a token, for a kernel to broadcast over either axis of a tile."""
 
-    column: jax.Array  # [..., T, 1]
     row: jax.Array  # [..., 1, T]
+    column: jax.Array | None  # [..., T, 1]; None on a TPU, which would keep 128 lanes of it
 
     @classmethod
-    def of(cls, x: jax.Array) -> "Forms":
-        return cls(x[..., :, None], x[..., None, :])
+    def of(cls, settings: Settings, x: jax.Array) -> "Forms":
+        return cls(x[..., None, :], x[..., :, None] if settings.tokens_first else None)
 
 
 class Masks(NamedTuple):
@@ -113,7 +113,7 @@ class Slopes(NamedTuple):
 def forward(
     settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The attended values [B, T, N, K] and the logarithms of the softmax's sums [B, N, T, 1].
+    """The attended values [B, T, N, K] and the logarithms of the softmax's sums [B, N, T].
 
     Args:
         heads: queries, keys and values, [B, T, 3, N, K]; on a TPU all arrays of heads have T after
@@ -125,16 +125,20 @@ def forward(
     if settings.tokens_first:
         shape, block = (rows, tokens, count, width), (None, own, None, width)
         spec = pl.BlockSpec(block, lambda row, head, number: (row, number, head, 0))
+        form, block = (rows, count, tokens, 1), (None, None, own, 1)
+        sums = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
     else:
         shape, block = (rows, count, tokens, width), (None, None, own, width)
         spec = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
-    column = pl.BlockSpec((None, None, own, 1), lambda row, head, number: (row, head, number, 0))
+        form, block = (rows, count, 1, tokens), (None, None, 1, own)
+        sums = pl.BlockSpec(block, lambda row, head, number: (row, head, 0, number))
     outputs = [
         (spec, jax.ShapeDtypeStruct(shape, heads.dtype)),
-        (column, jax.ShapeDtypeStruct((rows, count, tokens, 1), jnp.float32)),
+        (sums, jax.ShapeDtypeStruct(form, jnp.float32)),
     ]
     how = settings, settings.forward_tile
-    return _run(_forward_kernel, *how, heads, (), (masks, drops), outputs)
+    attended, log_sums = _run(_forward_kernel, *how, heads, (), (masks, drops), outputs)
+    return attended, log_sums.reshape(rows, count, tokens)
 
 
 def backward(
@@ -177,15 +181,16 @@ def _run(
 ):
     """A program for each P tokens of each head: it sees all that the head has."""
     rows, tokens, _, count, width = _sizes(settings, heads)
-    masks = others[0]
-    # A TPU's kernel would have to read these scalars from a memory of their own.
-    spans = None if settings.backend == "tpu" else _spans(masks.queries.row[:, 0], tile)
-    others = (spans, *others)
+    spans = _spans(others[0].queries.row[:, 0], tile)
 
-    def whole(x) -> pl.BlockSpec:
+    def whole(x, memory_space=None) -> pl.BlockSpec:
         taken = x.ndim - 2  # axes before the last two: row and head, or row
         block = (*[None] * taken, *x.shape[-2:])
-        return pl.BlockSpec(block, lambda row, head, _: (*(row, head)[:taken], 0, 0))
+
+        def at(row, head, _):
+            return *(row, head)[:taken], 0, 0
+
+        return pl.BlockSpec(block, at, memory_space=memory_space)
 
     def part(which: int) -> pl.BlockSpec:
         if settings.tokens_first:
@@ -201,15 +206,17 @@ def _run(
         return whole(x)
 
     parts = part(0), part(1), part(2), *map(whole_head, attended)
+    # A TPU has a memory for scalars.
+    scalars = whole(spans, pltpu.SMEM if settings.backend == "tpu" else None)
     return pl.pallas_call(
         partial(kernel, settings, tile),
         grid=(rows, count, tokens // tile.own),
-        in_specs=(parts, jax.tree.map(whole, others)),
+        in_specs=(parts, (scalars, *jax.tree.map(whole, others))),
         out_specs=[spec for spec, _ in outputs],
         out_shape=[shape for _, shape in outputs],
         compiler_params=_compiler_params(settings, tile),
         interpret=settings.backend == "cpu",
-    )((heads, heads, heads, *attended), others)
+    )((heads, heads, heads, *attended), (spans, *others))
 
 
 def _spans(segments: jax.Array, tile: Tile) -> jax.Array:
@@ -247,7 +254,7 @@ def _forward_kernel(
     (query_ref, key_ref, value_ref), (spans, masks, drops) = heads, others
     width = query_ref.shape[-1]
     own = _span(pl.program_id(2), tile.own)
-    query, segments = query_ref[own, :], masks.queries.column[own, :]
+    query, segments = query_ref[own, :], _column(masks.queries, own)
 
     def add(number, sums):
         attended, total, highest = sums  # [P, K], [P, 1], [P, 1]
@@ -265,11 +272,12 @@ def _forward_kernel(
 
     column = (tile.own, 1)
     sums = (jnp.zeros((tile.own, width)), jnp.zeros(column), jnp.full(column, _LOWEST))
-    attended, total, highest = _over_seen(spans, len(query_ref) // tile.others, add, sums)
+    attended, total, highest = _over_seen(spans, add, sums)
     total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
     attended = attended * (scale(settings.dropout_rate) / total)
     attended_ref[...] = attended.astype(attended_ref.dtype)
-    log_sums_ref[...] = highest + jnp.log2(total)
+    log_sums = highest + jnp.log2(total)
+    log_sums_ref[...] = log_sums if settings.tokens_first else _turned(log_sums)[:1]
 
 
 def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref) -> None:
@@ -279,10 +287,10 @@ def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref
     """
     query_ref, key_ref, value_ref, attended_ref = heads
     spans, masks, drops, slopes = others
-    width, count = query_ref.shape[-1], len(query_ref) // tile.others
+    width = query_ref.shape[-1]
     own, zeros = _span(pl.program_id(2), tile.own), jnp.zeros((tile.own, width))
 
-    key, value, segments = key_ref[own, :], value_ref[own, :], masks.keys.column[own, :]
+    key, value, segments = key_ref[own, :], value_ref[own, :], _column(masks.keys, own)
 
     def add_queries(number, sums):
         key_slope, value_slope = sums
@@ -300,13 +308,13 @@ def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref
         key_slope += _product(score_slopes, 1, query, 0)
         return key_slope, value_slope + _product(weights, 1, attended, 0)
 
-    key_slope, value_slope = _over_seen(spans, count, add_queries, (zeros, zeros))
+    key_slope, value_slope = _over_seen(spans, add_queries, (zeros, zeros))
     _put(settings, gradient_ref, 1, key_slope * width**-0.5)
     _put(settings, gradient_ref, 2, value_slope * scale(settings.dropout_rate))
 
     own_query, own_attended = query_ref[own, :], attended_ref[own, :]
-    own_segments = masks.queries.column[own, :]
-    log_sums, means = slopes.log_sums.column[own, :], slopes.means.column[own, :]
+    own_segments = _column(masks.queries, own)
+    log_sums, means = _column(slopes.log_sums, own), _column(slopes.means, own)
 
     def add_keys(number, query_slope):
         at = _span(number, tile.others)
@@ -322,7 +330,7 @@ def _backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref
         )
         return query_slope + _product(score_slopes, 1, other_key, 0)
 
-    query_slope = _over_seen(spans, count, add_keys, zeros)
+    query_slope = _over_seen(spans, add_keys, zeros)
     _put(settings, gradient_ref, 0, query_slope * width**-0.5)
 
 
@@ -340,7 +348,7 @@ def _keep_of_keys(settings: Settings, drops: Drops | None, own, at) -> jax.Array
     """What dropout keeps of a tile, bool [P, C], where queries are the program's own."""
     if drops is None:
         return None
-    bits = bits_of(drops.queries.column[own, :], drops.keys.row[:, at])
+    bits = bits_of(_column(drops.queries, own), drops.keys.row[:, at])
     return kept(bits, settings.dropout_rate)
 
 
@@ -348,14 +356,23 @@ def _keep_of_queries(settings: Settings, drops: Drops | None, own, at) -> jax.Ar
     """The same where keys are its own."""
     if drops is None:
         return None
-    bits = bits_of(drops.queries.row[:, at], drops.keys.column[own, :])
+    bits = bits_of(drops.queries.row[:, at], _column(drops.keys, own))
     return kept(bits, settings.dropout_rate)
 
 
-def _over_seen(spans, count: int, add: Callable, sums: Any) -> Any:
-    """Add up over the tiles of others that this program's own tokens see any of; `count`: all."""
-    if spans is None:
-        return jax.lax.fori_loop(0, count, add, sums)
+def _column(form: Forms, own) -> jax.Array:
+    """Of a program's own tokens, [P, 1]; or the same in each column, [P, P]."""
+    return _turned(form.row[:, own]) if form.column is None else form.column[own, :]
+
+
+def _turned(x: jax.Array) -> jax.Array:
+    """A row [1, P], or a column [P, 1], as the other: [P, P], the same in each column, or row."""
+    side = max(x.shape)
+    return jnp.broadcast_to(x, (side, side)).T
+
+
+def _over_seen(spans, add: Callable, sums: Any) -> Any:
+    """Add up over the tiles of others that this program's own tokens see any of."""
     number = pl.program_id(2)
     return jax.lax.fori_loop(spans[number, 0], spans[number, 1], add, sums)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.models.attention import attend
@@ -75,6 +76,23 @@ def test_values_and_gradients_are_those_of_the_plain_path(tokens, width, rows, r
     *operands, slope = arrays(2, tokens, 2, width)
     options = packed(*rows, tokens=tokens), rate, 1
     found = value_and_gradients(flash, operands, slope, *options)
+    expected = value_and_gradients(plain, operands, slope, *options)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "width", "rows", "rate"),
+    [
+        (17, 32, ([9, 5], [17]), 0.0),
+        (330, 64, ([100, 27, 180], [131]), 0.1),  # tiles that see nothing of each other
+    ],
+)
+def test_so_they_are_in_the_form_for_tpus(tokens, width, rows, rate):
+    *operands, slope = arrays(2, tokens, 2, width)
+    options = packed(*rows, tokens=tokens), rate, 1
+    with pltpu.force_tpu_interpret_mode():
+        found = value_and_gradients(flash, operands, slope, *options, "float32", "tpu")
     expected = value_and_gradients(plain, operands, slope, *options)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
