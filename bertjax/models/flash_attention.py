@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.models.dropout import hashed_columns, hashed_rows, key_words, positions
-from bertjax.models.flash_kernels import Drops, Forms, Masks, Settings, Slopes, backward, forward
+from bertjax.models.flash_calls import backward, forward
+from bertjax.models.flash_kernels import Drops, Forms, Masks, Settings, Slopes
 from bertjax.models.on_each_device import on_each_device
 
 

@@ -1,10 +1,11 @@
-"""The kernels' tiles; what the kernels compute is tested in test_flash_attention.py."""
+"""Tiles and what they see; what the kernels compute is tested in test_flash_attention.py."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax.models.flash_kernels import Settings, Tile, _spans
+from bertjax.models.flash_calls import _spans
+from bertjax.models.flash_kernels import Settings, Tile
 
 
 @pytest.mark.parametrize(
