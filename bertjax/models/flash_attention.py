@@ -42,18 +42,17 @@ def flash_attend(
         [B, T, N, K], in the type of `heads`. Padding before the first sequence sees the one of
         number 1, other padding nothing: zeros.
     """
-    rows, tokens, _, count, _ = heads.shape
+    rows, tokens, _, count, width = heads.shape
     if dropout_key is None:
         dropout_rate = 0.0
-    settings = Settings(tokens, dropout_rate, backend)
-    missing = -tokens % settings.multiple
+    settings = Settings(tokens, dropout_rate, backend, width)
 
-    def padded(x: jax.Array, axis: int = -1) -> jax.Array:
-        widths = [(0, 0)] * x.ndim
-        widths[axis] = (0, missing)
+    def padded(x: jax.Array, axis: int, multiple: int = settings.multiple) -> jax.Array:
+        missing = -x.shape[axis] % multiple
+        widths = [(0, missing if place == axis else 0) for place in range(x.ndim)]
         return jnp.pad(x, widths) if missing else x
 
-    segments = padded(segment_ids)
+    segments = padded(segment_ids, 1)
     # Padding in front sees what follows it: a head may read a row's first token, whatever it is.
     in_front = jnp.cumsum(segments > 0, axis=1) == 0
     masks = Masks(
@@ -64,21 +63,18 @@ def flash_attend(
     if dropout_key is not None and dropout_rate > 0.0:
         words = key_words(dropout_key)
         queries = hashed_rows(positions((rows, count, tokens)), words)
+        queries = padded(padded(queries, 1, settings.heads_at_once), 2)
         keys = hashed_columns(positions((tokens,)), words)
-        keys = jnp.broadcast_to(keys, (rows, tokens))
-        bits = Drops(Forms.of(settings, padded(queries)), Forms.of(settings, padded(keys)))
-    heads = padded(heads, axis=1)
-    if settings.tokens_first:
-        attended: jax.Array = _attend(settings, heads, masks, bits)
-        return attended[:, :tokens]
-    heads = heads.transpose(0, 2, 3, 1, 4)  # [B, 3, N, T, K]
+        keys = padded(jnp.broadcast_to(keys, (rows, tokens)), 1)
+        bits = Drops(Forms.of(settings, queries), Forms.of(settings, keys))
+    heads = padded(padded(heads, 1), 3, settings.heads_at_once)
     attended: jax.Array = _attend(settings, heads, masks, bits)
-    return attended[:, :, :tokens].transpose(0, 2, 1, 3)
+    return attended[:, :tokens, :count]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | None) -> jax.Array:
-    """[B, T, N, K], or with T after N."""
+    """[B, T, N, K]."""
     return _attend_forward(settings, heads, masks, drops)[0]
 
 
@@ -90,8 +86,7 @@ def _attend_forward(settings, heads, masks, drops):
 def _attend_backward(settings, saved, gradient):
     heads, masks, drops, attended, log_sums = saved
     means = (attended.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1)
-    if settings.tokens_first:
-        means = means.transpose(0, 2, 1)  # [B, N, T]
+    means = means.transpose(0, 2, 1)  # [B, N, T]
     slopes = Slopes(Forms.of(settings, log_sums), Forms.of(settings, means))
     kernel = partial(backward, settings)
     return on_each_device(kernel, heads, masks, drops, gradient, slopes), None, None

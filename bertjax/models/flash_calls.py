@@ -29,29 +29,28 @@ def forward(
     """The attended values [B, T, N, K] and the logarithms of the softmax's sums [B, N, T].
 
     Args:
-        heads: queries, keys and values, [B, T, 3, N, K]; on a TPU all arrays of heads have T after
-            N: see `Settings.tokens_first`.
+        heads: queries, keys and values, [B, T, 3, N, K], N a multiple of `settings.heads_at_once`.
         drops: None: no dropout.
     """
-    rows, tokens, _, count, width = _sizes(settings, heads)
+    rows, tokens, _, count, width = heads.shape
     own = settings.forward_tile.own
-    if settings.tokens_first:
+    if settings.in_lanes:
+        shape, block = (rows, tokens, count * width), (None, own, _lanes_of(settings))
+        spec = pl.BlockSpec(block, lambda row, group, number: (row, number, group))
+        form, block = (rows, count, 1, tokens), (None, settings.heads_at_once, 1, own)
+        sums = pl.BlockSpec(block, lambda row, group, number: (row, group, 0, number))
+    else:
         shape, block = (rows, tokens, count, width), (None, own, None, width)
         spec = pl.BlockSpec(block, lambda row, head, number: (row, number, head, 0))
         form, block = (rows, count, tokens, 1), (None, None, own, 1)
         sums = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
-    else:
-        shape, block = (rows, count, tokens, width), (None, None, own, width)
-        spec = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
-        form, block = (rows, count, 1, tokens), (None, None, 1, own)
-        sums = pl.BlockSpec(block, lambda row, head, number: (row, head, 0, number))
     outputs = [
         (spec, jax.ShapeDtypeStruct(shape, heads.dtype)),
         (sums, jax.ShapeDtypeStruct(form, jnp.float32)),
     ]
     how = settings, settings.forward_tile
-    attended, log_sums = _run(forward_kernel, *how, heads, (), (masks, drops), outputs)
-    return attended, log_sums.reshape(rows, count, tokens)
+    attended, log_sums = _run(forward_kernel, *how, heads, None, (masks, drops), outputs)
+    return attended.reshape(rows, tokens, count, width), log_sums.reshape(rows, count, tokens)
 
 
 def backward(
@@ -63,24 +62,23 @@ def backward(
     slopes: Slopes,
 ) -> jax.Array:
     """The gradient of heads, from that of what forward attended."""
-    width, own = heads.shape[-1], settings.backward_tile.own
-    if settings.tokens_first:
-        block = (None, own, 3, None, width)
-        spec = pl.BlockSpec(block, lambda row, head, number: (row, number, 0, head, 0))
+    rows, tokens, _, count, width = heads.shape
+    own = settings.backward_tile.own
+    if settings.in_lanes:
+        shape, block = (rows, 3, tokens, count * width), (None, 3, own, _lanes_of(settings))
+        spec = pl.BlockSpec(block, lambda row, group, number: (row, 0, number, group))
     else:
-        block = (None, 3, None, own, width)
-        spec = pl.BlockSpec(block, lambda row, head, number: (row, 0, head, number, 0))
-    outputs = [(spec, jax.ShapeDtypeStruct(heads.shape, heads.dtype))]
+        shape, block = heads.shape, (None, own, 3, None, width)
+        spec = pl.BlockSpec(block, lambda row, head, number: (row, number, 0, head, 0))
+    outputs = [(spec, jax.ShapeDtypeStruct(shape, heads.dtype))]
     how = settings, settings.backward_tile
-    return _run(backward_kernel, *how, heads, (gradient,), (masks, drops, slopes), outputs)[0]
+    others = masks, drops, slopes
+    (found,) = _run(backward_kernel, *how, heads, gradient, others, outputs)
+    return found.transpose(0, 2, 1, 3).reshape(heads.shape) if settings.in_lanes else found
 
 
-def _sizes(settings: Settings, heads: jax.Array) -> tuple[int, ...]:
-    """B, T, 3, N, K."""
-    if settings.tokens_first:
-        return heads.shape
-    rows, three, count, tokens, width = heads.shape
-    return rows, tokens, three, count, width
+def _lanes_of(settings: Settings) -> int:
+    return settings.heads_at_once * settings.width
 
 
 def _run(
@@ -88,48 +86,51 @@ def _run(
     settings: Settings,
     tile: Tile,
     heads: jax.Array,
-    attended: tuple[jax.Array, ...],
+    gradient: jax.Array | None,
     others: tuple,
     outputs: list,
 ):
-    """A program for each P tokens of each head: it sees all that the head has."""
-    rows, tokens, _, count, width = _sizes(settings, heads)
+    """A program for each P tokens of each head, or few: it sees all that the head has."""
+    rows, tokens, _, count, width = heads.shape
+    together, lanes = settings.heads_at_once, _lanes_of(settings)
     spans = _spans(others[0].queries.row[:, 0], tile)
 
     def whole(x, memory_space=None) -> pl.BlockSpec:
-        taken = x.ndim - 2  # axes before the last two: row and head, or row
-        block = (*[None] * taken, *x.shape[-2:])
+        """Of [B, N, ...] or [B, ...]: all but the last two axes are the program's own."""
+        taken = (None, together if settings.in_lanes else None)[: x.ndim - 2]
 
         def at(row, head, _):
-            return *(row, head)[:taken], 0, 0
+            return *(row, head)[: x.ndim - 2], 0, 0
 
-        return pl.BlockSpec(block, at, memory_space=memory_space)
+        return pl.BlockSpec((*taken, *x.shape[-2:]), at, memory_space=memory_space)
 
     def part(which: int) -> pl.BlockSpec:
-        if settings.tokens_first:
-            block = (None, tokens, None, None, width)
-            return pl.BlockSpec(block, lambda row, head, _: (row, 0, which, head, 0))
-        block = (None, None, None, tokens, width)
-        return pl.BlockSpec(block, lambda row, head, _: (row, which, head, 0, 0))
+        if settings.in_lanes:
+            groups = count // together
+            where = which * groups
+            block = (None, tokens, lanes)
+            return pl.BlockSpec(block, lambda row, group, _: (row, 0, where + group))
+        block = (None, tokens, None, None, width)
+        return pl.BlockSpec(block, lambda row, head, _: (row, 0, which, head, 0))
 
-    def whole_head(x) -> pl.BlockSpec:
-        if settings.tokens_first:
-            block = (None, tokens, None, width)
-            return pl.BlockSpec(block, lambda row, head, _: (row, 0, head, 0))
-        return whole(x)
-
-    parts = part(0), part(1), part(2), *map(whole_head, attended)
+    arrays, specs = [heads] * 3, [part(which) for which in range(3)]
+    if gradient is not None:
+        one_part = pl.BlockSpec((None, tokens, None, width), lambda row, head, _: (row, 0, head, 0))
+        arrays.append(gradient)
+        specs.append(part(0) if settings.in_lanes else one_part)
+    if settings.in_lanes:
+        arrays = [x.reshape(rows, tokens, -1) for x in arrays]
     # A TPU has a memory for scalars.
     scalars = whole(spans, pltpu.SMEM if settings.backend == "tpu" else None)
     return pl.pallas_call(
         partial(kernel, settings, tile),
-        grid=(rows, count, tokens // tile.own),
-        in_specs=(parts, (scalars, *jax.tree.map(whole, others))),
+        grid=(rows, count // together, tokens // tile.own),
+        in_specs=(specs, (scalars, *jax.tree.map(whole, others))),
         out_specs=[spec for spec, _ in outputs],
         out_shape=[shape for _, shape in outputs],
         compiler_params=_compiler_params(settings, tile),
         interpret=settings.backend == "cpu",
-    )((heads, heads, heads, *attended), (spans, *others))
+    )(arrays, (spans, *others))
 
 
 def _spans(segments: jax.Array, tile: Tile) -> jax.Array:

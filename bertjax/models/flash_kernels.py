@@ -9,6 +9,10 @@ B rows, N heads, K width of a head, T tokens a row, P of them a program's own, C
 A tile is P x C: its first axis is what the program accumulates for, its second what it goes
 through. So sums over keys stay within a warp of a GPU, and weights are multiplied from registers.
 What a token has one of is therefore read as a column [T, 1] or as a row [1, T].
+
+A TPU moves 128 lanes at a time, in which 128 / K heads lie side by side. A program there has all of
+them, one after another: with the lanes of the others zeroed in one operand, a product of 128 lanes
+is that of a head, and takes its unit of products no longer.
 """
 
 import math
@@ -24,6 +28,7 @@ from bertjax.models.dropout import bits_of, kept, scale
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # below every score but that of a hidden key, -inf
 _LOG2_E = math.log2(math.e)
+_LANES = 128  # of a TPU
 
 
 class Tile(NamedTuple):
@@ -45,6 +50,7 @@ class Settings:
     tokens: int  # a row without padding
     dropout_rate: float
     backend: str  # gpu, tpu, or cpu, where Pallas's interpreter runs the kernel
+    width: int  # K
 
     @property
     def forward_tile(self) -> Tile:
@@ -57,7 +63,7 @@ class Settings:
     def _tile(self, tile: Tile) -> Tile:
         """A TPU's has its lanes; Triton's are powers of two, 16 at least, no longer than a row."""
         if self.backend == "tpu":
-            return Tile(128, 128)
+            return Tile(_LANES, _LANES)
         most = max(16, pl.next_power_of_2(self.tokens))
         return tile._replace(own=min(tile.own, most), others=min(tile.others, most))
 
@@ -67,12 +73,14 @@ class Settings:
         return max(*self.forward_tile[:2], *self.backward_tile[:2])
 
     @property
-    def tokens_first(self) -> bool:
-        """Whether heads lie as a product leaves them, [B, T, 3, N, K]; else [B, 3, N, T, K].
+    def in_lanes(self) -> bool:
+        """Whether heads are taken by lanes, of which a TPU reads all or none."""
+        return self.backend == "tpu"
 
-        A TPU reads blocks of the last two axes.
-        """
-        return self.backend != "tpu"
+    @property
+    def heads_at_once(self) -> int:
+        """Of a program."""
+        return max(1, _LANES // self.width) if self.in_lanes else 1
 
 
 class Forms(NamedTuple):
@@ -83,7 +91,7 @@ class Forms(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings, x: jax.Array) -> "Forms":
-        return cls(x[..., None, :], x[..., :, None] if settings.tokens_first else None)
+        return cls(x[..., None, :], None if settings.in_lanes else x[..., :, None])
 
 
 class Masks(NamedTuple):
@@ -112,32 +120,39 @@ def forward_kernel(
 ) -> None:
     """P queries, over all keys."""
     (query_ref, key_ref, value_ref), (spans, masks, drops) = heads, others
-    width = query_ref.shape[-1]
     own = _span(pl.program_id(2), tile.own)
-    query, segments = query_ref[own, :], _column(masks.queries, own)
+    segments = _column(masks.queries, own)
 
-    def add(number, sums):
-        attended, total, highest = sums  # [P, K], [P, 1], [P, 1]
-        at = _span(number, tile.others)
-        scores = _product(query, 1, key_ref[at, :], 1) * _unit(width)
-        scores = jnp.where(segments == masks.keys.row[:, at], scores, -jnp.inf)
-        before, highest = highest, jnp.maximum(highest, scores.max(axis=1, keepdims=True))
-        shrink = jnp.exp2(before - highest)
-        weights = jnp.exp2(scores - highest)
-        total = total * shrink + weights.sum(axis=1, keepdims=True)
-        keep = _keep_of_keys(settings, drops, own, at)
-        if keep is not None:
-            weights = jnp.where(keep, weights, 0.0)
-        return attended * shrink + _product(weights, 1, value_ref[at, :], 0), total, highest
+    def of_head(head) -> None:
+        lanes, drops_of_head = _lanes(settings, head), _drops_of(settings, drops, head)
+        query = _alone(query_ref[own, :], lanes)
 
-    column = (tile.own, 1)
-    sums = (jnp.zeros((tile.own, width)), jnp.zeros(column), jnp.full(column, _LOWEST))
-    attended, total, highest = _over_seen(spans, add, sums)
-    total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
-    attended = attended * (scale(settings.dropout_rate) / total)
-    attended_ref[...] = attended.astype(attended_ref.dtype)
-    log_sums = highest + jnp.log2(total)
-    log_sums_ref[...] = log_sums if settings.tokens_first else _turned(log_sums)[:1]
+        def add(number, sums):
+            attended, total, highest = sums  # [P, K or lanes], [P, 1], [P, 1]
+            at = _span(number, tile.others)
+            scores = _product(query, 1, key_ref[at, :], 1) * _unit(settings)
+            scores = jnp.where(segments == masks.keys.row[:, at], scores, -jnp.inf)
+            before, highest = highest, jnp.maximum(highest, scores.max(axis=1, keepdims=True))
+            shrink = jnp.exp2(before - highest)
+            weights = jnp.exp2(scores - highest)
+            total = total * shrink + weights.sum(axis=1, keepdims=True)
+            keep = _keep_of_keys(settings, drops_of_head, own, at)
+            if keep is not None:
+                weights = jnp.where(keep, weights, 0.0)
+            return attended * shrink + _product(weights, 1, value_ref[at, :], 0), total, highest
+
+        column = (tile.own, 1)
+        sums = (jnp.zeros(query.shape), jnp.zeros(column), jnp.full(column, _LOWEST))
+        attended, total, highest = _over_seen(spans, add, sums)
+        total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
+        _put(attended_ref, attended * (scale(settings.dropout_rate) / total), lanes)
+        log_sums = highest + jnp.log2(total)
+        if settings.in_lanes:
+            log_sums_ref[head] = _turned(log_sums)[:1]
+        else:
+            log_sums_ref[...] = log_sums
+
+    _over_heads(settings, of_head)
 
 
 def backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref) -> None:
@@ -147,51 +162,93 @@ def backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref)
     """
     query_ref, key_ref, value_ref, attended_ref = heads
     spans, masks, drops, slopes = others
-    width = query_ref.shape[-1]
-    own, zeros = _span(pl.program_id(2), tile.own), jnp.zeros((tile.own, width))
+    own = _span(pl.program_id(2), tile.own)
+    parts = [gradient_ref.at[n] if settings.in_lanes else gradient_ref.at[:, n] for n in range(3)]
+    segments, own_segments = _column(masks.keys, own), _column(masks.queries, own)
 
-    key, value, segments = key_ref[own, :], value_ref[own, :], _column(masks.keys, own)
+    def of_head(head) -> None:
+        lanes, drops_of_head = _lanes(settings, head), _drops_of(settings, drops, head)
+        log_sums_of, means_of = _of_head(settings, slopes, head)
+        key, value = _alone(key_ref[own, :], lanes), _alone(value_ref[own, :], lanes)
+        zeros = jnp.zeros(key.shape)
 
-    def add_queries(number, sums):
-        key_slope, value_slope = sums
-        at = _span(number, tile.others)
-        query, attended = query_ref[at, :], attended_ref[at, :]
-        weights, score_slopes = _tile(
-            settings,
-            _product(key, 1, query, 1) * _unit(width),
-            segments == masks.queries.row[:, at],
-            slopes.log_sums.row[:, at],
-            _product(value, 1, attended, 1),
-            slopes.means.row[:, at],
-            _keep_of_queries(settings, drops, own, at),
-        )
-        key_slope += _product(score_slopes, 1, query, 0)
-        return key_slope, value_slope + _product(weights, 1, attended, 0)
+        def add_queries(number, sums):
+            key_slope, value_slope = sums
+            at = _span(number, tile.others)
+            query, attended = query_ref[at, :], attended_ref[at, :]
+            weights, score_slopes = _tile(
+                settings,
+                _product(key, 1, query, 1) * _unit(settings),
+                segments == masks.queries.row[:, at],
+                log_sums_of.row[:, at],
+                _product(value, 1, attended, 1),
+                means_of.row[:, at],
+                _keep_of_queries(settings, drops_of_head, own, at),
+            )
+            key_slope += _product(score_slopes, 1, query, 0)
+            return key_slope, value_slope + _product(weights, 1, attended, 0)
 
-    key_slope, value_slope = _over_seen(spans, add_queries, (zeros, zeros))
-    _put(settings, gradient_ref, 1, key_slope * width**-0.5)
-    _put(settings, gradient_ref, 2, value_slope * scale(settings.dropout_rate))
+        key_slope, value_slope = _over_seen(spans, add_queries, (zeros, zeros))
+        _put(parts[1], key_slope * settings.width**-0.5, lanes)
+        _put(parts[2], value_slope * scale(settings.dropout_rate), lanes)
 
-    own_query, own_attended = query_ref[own, :], attended_ref[own, :]
-    own_segments = _column(masks.queries, own)
-    log_sums, means = _column(slopes.log_sums, own), _column(slopes.means, own)
+        query, attended = _alone(query_ref[own, :], lanes), _alone(attended_ref[own, :], lanes)
+        log_sums, means = _column(log_sums_of, own), _column(means_of, own)
 
-    def add_keys(number, query_slope):
-        at = _span(number, tile.others)
-        other_key = key_ref[at, :]
-        _, score_slopes = _tile(
-            settings,
-            _product(own_query, 1, other_key, 1) * _unit(width),
-            own_segments == masks.keys.row[:, at],
-            log_sums,
-            _product(own_attended, 1, value_ref[at, :], 1),
-            means,
-            _keep_of_keys(settings, drops, own, at),
-        )
-        return query_slope + _product(score_slopes, 1, other_key, 0)
+        def add_keys(number, query_slope):
+            at = _span(number, tile.others)
+            other_key = key_ref[at, :]
+            _, score_slopes = _tile(
+                settings,
+                _product(query, 1, other_key, 1) * _unit(settings),
+                own_segments == masks.keys.row[:, at],
+                log_sums,
+                _product(attended, 1, value_ref[at, :], 1),
+                means,
+                _keep_of_keys(settings, drops_of_head, own, at),
+            )
+            return query_slope + _product(score_slopes, 1, other_key, 0)
 
-    query_slope = _over_seen(spans, add_keys, zeros)
-    _put(settings, gradient_ref, 0, query_slope * width**-0.5)
+        query_slope = _over_seen(spans, add_keys, zeros)
+        _put(parts[0], query_slope * settings.width**-0.5, lanes)
+
+    _over_heads(settings, of_head)
+
+
+def _over_heads(settings: Settings, of_head: Callable[[Any], None]) -> None:
+    """For each head of a program, by its number there."""
+    if settings.heads_at_once == 1:
+        of_head(0)
+    else:
+        jax.lax.fori_loop(0, settings.heads_at_once, lambda head, _: of_head(head), None)
+
+
+def _lanes(settings: Settings, head) -> jax.Array | None:
+    """Which lanes are a head's, bool [1, lanes]; None: all."""
+    if settings.heads_at_once == 1:
+        return None
+    numbers = jax.lax.broadcasted_iota(jnp.int32, (1, _LANES), 1)
+    return jax.lax.div(numbers, settings.width) == head
+
+
+def _alone(x: jax.Array, lanes: jax.Array | None) -> jax.Array:
+    """x with no other head's lanes."""
+    return x if lanes is None else jnp.where(lanes, x.astype(jnp.float32), 0.0).astype(x.dtype)
+
+
+def _put(ref, x: jax.Array, lanes: jax.Array | None) -> None:
+    """Write a head's lanes alone."""
+    x = x if lanes is None else jnp.where(lanes, x, ref[...].astype(jnp.float32))
+    ref[...] = x.astype(ref.dtype)
+
+
+def _of_head(settings: Settings, refs: Any, head) -> Any:
+    """Of arrays that have heads, one."""
+    return jax.tree.map(lambda ref: ref.at[head], refs) if settings.in_lanes else refs
+
+
+def _drops_of(settings: Settings, drops: Drops | None, head) -> Drops | None:
+    return drops and drops._replace(queries=_of_head(settings, drops.queries, head))
 
 
 def _tile(settings: Settings, scores, sees, log_sums, weight_slopes, means, keep):
@@ -237,21 +294,13 @@ def _over_seen(spans, add: Callable, sums: Any) -> Any:
     return jax.lax.fori_loop(spans[number, 0], spans[number, 1], add, sums)
 
 
-def _put(settings: Settings, ref, which: int, x: jax.Array) -> None:
-    x = x.astype(ref.dtype)
-    if settings.tokens_first:
-        ref[:, which, :] = x
-    else:
-        ref[which, :, :] = x
-
-
 def _span(number: jax.Array, side: int):
     return pl.ds(pl.multiple_of(number * side, side), side)
 
 
-def _unit(width: int) -> float:
+def _unit(settings: Settings) -> float:
     """Of scores, whose powers of 2 then are the softmax's of e."""
-    return _LOG2_E * width**-0.5
+    return _LOG2_E * settings.width**-0.5
 
 
 def _product(a: jax.Array, a_axis: int, b: jax.Array, b_axis: int) -> jax.Array:

@@ -82,14 +82,15 @@ def test_values_and_gradients_are_those_of_the_plain_path(tokens, width, rows, r
 
 
 @pytest.mark.parametrize(
-    ("tokens", "width", "rows", "rate"),
+    ("tokens", "heads", "width", "rows", "rate"),
     [
-        (17, 32, ([9, 5], [17]), 0.0),
-        (330, 64, ([100, 27, 180], [131]), 0.1),  # tiles that see nothing of each other
+        (17, 3, 32, ([9, 5], [17]), 0.1),  # heads that do not fill the lanes of a TPU
+        (40, 1, 128, ([40], [5]), 0.1),  # one that does
+        (330, 2, 64, ([100, 27, 180], [131]), 0.1),  # tiles that see nothing of each other
     ],
 )
-def test_so_they_are_in_the_form_for_tpus(tokens, width, rows, rate):
-    *operands, slope = arrays(2, tokens, 2, width)
+def test_so_they_are_in_the_form_for_tpus(tokens, heads, width, rows, rate):
+    *operands, slope = arrays(2, tokens, heads, width)
     options = packed(*rows, tokens=tokens), rate, 1
     with pltpu.force_tpu_interpret_mode():
         found = value_and_gradients(flash, operands, slope, *options, "float32", "tpu")
@@ -234,7 +235,8 @@ def test_mapped_functions_give_what_separate_calls_do(transform):
 def test_kernels_are_made_for_each_platform_and_no_scores_stand_around_them(
     platform, backend, call, tokens, width, rate
 ):
-    shape = jax.ShapeDtypeStruct((2, tokens, 2, width), jnp.float32)
+    # No N x K is as T: an array of heads would look like scores.
+    shape = jax.ShapeDtypeStruct((2, tokens, 6, width), jnp.float32)
     ids = jax.ShapeDtypeStruct((2, tokens), jnp.int32)
 
     def total(*operands):
@@ -243,6 +245,6 @@ def test_kernels_are_made_for_each_platform_and_no_scores_stand_around_them(
     traced = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(shape, shape, shape, ids)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert text.count(f"@{call}(") == 2  # forward and backward
-    multiple = Settings(tokens, rate, backend).multiple
+    multiple = Settings(tokens, rate, backend, width).multiple
     for length in (tokens, -(-tokens // multiple) * multiple):
         assert f"x{length}x{length}x" not in text
