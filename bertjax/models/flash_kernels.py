@@ -164,7 +164,7 @@ def backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref)
     spans, masks, drops, slopes = others
     own = _span(pl.program_id(2), tile.own)
     parts = [gradient_ref.at[n] if settings.in_lanes else gradient_ref.at[:, n] for n in range(3)]
-    segments, own_segments = _column(masks.keys, own), _column(masks.queries, own)
+    segments = _column(masks.keys, own)
 
     def of_head(head) -> None:
         lanes, drops_of_head = _lanes(settings, head), _drops_of(settings, drops, head)
@@ -193,6 +193,7 @@ def backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref)
         _put(parts[2], value_slope * scale(settings.dropout_rate), lanes)
 
         query, attended = _alone(query_ref[own, :], lanes), _alone(attended_ref[own, :], lanes)
+        own_segments = _column(masks.queries, own)
         log_sums, means = _column(log_sums_of, own), _column(means_of, own)
 
         def add_keys(number, query_slope):

@@ -37,7 +37,10 @@ def choose_kernel(head_size: int, tokens: int, precision: str, drops: bool) -> K
 
 
 def trains_with_local_attention(config: BertConfig, precision: Precision) -> bool:
-    """Whether training takes a kernel that passes over what other sequences of a row hold."""
+    """Whether training takes a kernel that passes over what other sequences of a row hold.
+
+    Not on a TPU: the kernel does there too, by tiles of 128, but no step of longer rows was timed.
+    """
     if not has_kernels("gpu", resolve_precision(precision)):
         return False
     drops = config.attention_probs_dropout_prob > 0
