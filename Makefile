@@ -14,7 +14,7 @@ help:
 	@echo "make notebook  execute experiments/walkthrough.py and write it as a notebook beside it"
 	@echo "make check-notebook  execute it, and write nothing"
 	@echo "make accelerator  the tests of kernels, where PYTHON has a jax that knows a GPU or a TPU"
-	@echo "make tpu-compiler  the kernels through the compiler of TPUs, which needs no TPU"
+	@echo "make tpu-compiler  the kernels through the compiler of TPUs: x86-64 Linux, no TPU"
 	@echo "make lint    style, types and import floors"
 	@echo "make parity  the tests against transformers with torch, in .venv-parity"
 	@echo "make snorkel the tests of weak labels with Snorkel, which needs torch, in .venv-parity"
@@ -52,7 +52,7 @@ check-notebook: .venv/installed
 accelerator:
 	BERTJAX_TEST_PLATFORM= $(PYTHON) -m pytest tests/accelerator -o addopts="--import-mode=importlib -q"
 
-tpu-compiler: .venv/tpu
+tpu-compiler: .venv/tpu/installed
 	PYTHONPATH=.venv/tpu $(BIN)/python -m pytest tests/tpu_compiler -o addopts="--import-mode=importlib -q"
 
 lint: .venv/installed
@@ -90,11 +90,12 @@ clean:
 	touch $@
 
 # Of the version that the jax there asks for, and where no other test finds it.
-.venv/tpu: .venv/installed
-	$(BIN)/python -c 'from importlib.metadata import requires; \
-		print(*(r.split(";")[0] for r in requires("jax") if r.startswith("libtpu")))' > .venv/libtpu.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-		--target $@ --requirement .venv/libtpu.txt
+.venv/tpu/installed: .venv/installed
+	rm -rf .venv/tpu
+	version=$$($(BIN)/python -c 'from importlib.metadata import requires; \
+		print(next(r.split(";")[0] for r in requires("jax") if r.startswith("libtpu")))') && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target .venv/tpu "$$version"
 	touch $@
 
 # torch's own version stands in the extra: newer ones bring gigabytes of GPU libraries.

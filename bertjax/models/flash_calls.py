@@ -74,6 +74,7 @@ def backward(
     how = settings, settings.backward_tile
     others = masks, drops, slopes
     (found,) = _run(backward_kernel, *how, heads, gradient, others, outputs)
+    # By lanes the three parts of a head lie apart, and a program writes one block.
     return found.transpose(0, 2, 1, 3).reshape(heads.shape) if settings.in_lanes else found
 
 
@@ -121,7 +122,7 @@ def _run(
     if settings.in_lanes:
         arrays = [x.reshape(rows, tokens, -1) for x in arrays]
     # A TPU has a memory for scalars.
-    scalars = whole(spans, pltpu.SMEM if settings.backend == "tpu" else None)
+    scalars = whole(spans, pltpu.SMEM if settings.in_lanes else None)
     return pl.pallas_call(
         partial(kernel, settings, tile),
         grid=(rows, count // together, tokens // tile.own),

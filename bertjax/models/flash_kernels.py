@@ -12,7 +12,7 @@ What a token has one of is therefore read as a column [T, 1] or as a row [1, T].
 
 A TPU moves 128 lanes at a time, in which 128 / K heads lie side by side. A program there has all of
 them, one after another: with the lanes of the others zeroed in one operand, a product of 128 lanes
-is that of a head, and takes its unit of products no longer.
+is that of a head, and its matrix unit is as wide anyway.
 """
 
 import math
@@ -61,8 +61,11 @@ class Settings:
         return self._tile(_BACKWARD)
 
     def _tile(self, tile: Tile) -> Tile:
-        """A TPU's has its lanes; Triton's are powers of two, 16 at least, no longer than a row."""
-        if self.backend == "tpu":
+        """Triton's sides are powers of two, 16 at least, no longer than a row.
+
+        A TPU's are its lanes, and alike: a row made a column there is [P, P].
+        """
+        if self.in_lanes:
             return Tile(_LANES, _LANES)
         most = max(16, pl.next_power_of_2(self.tokens))
         return tile._replace(own=min(tile.own, most), others=min(tile.others, most))
@@ -233,7 +236,7 @@ def _lanes(settings: Settings, head) -> jax.Array | None:
 
 
 def _alone(x: jax.Array, lanes: jax.Array | None) -> jax.Array:
-    """x with no other head's lanes."""
+    """x with no other head's lanes. By way of float32: not all TPUs choose between bfloat16."""
     return x if lanes is None else jnp.where(lanes, x.astype(jnp.float32), 0.0).astype(x.dtype)
 
 

@@ -1,4 +1,6 @@
-"""Our kernel against the attention that is always right, in Pallas's interpreter on the CPU."""
+"""Our kernel against the attention that is always right, in Pallas's interpreters on the CPU."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import haiku as hk
 import jax
@@ -46,6 +48,11 @@ def flash(query, key, value, segment_ids, rate=0.0, seed=None, precision="float3
     return hk.transform(model).apply({}, rng, query, key, value)
 
 
+def interpreted(backend: str) -> AbstractContextManager:
+    """Where a kernel's form for a backend runs here: `cpu` by itself."""
+    return pltpu.force_tpu_interpret_mode() if backend == "tpu" else nullcontext()
+
+
 def value_and_gradients(function, heads, slope, segment_ids, *options) -> list[np.ndarray]:
     """Where tokens are real: what padding sees is up to each path."""
     real = jnp.asarray(segment_ids > 0)[:, :, None, None]
@@ -84,26 +91,28 @@ def test_values_and_gradients_are_those_of_the_plain_path(tokens, width, rows, r
 @pytest.mark.parametrize(
     ("tokens", "heads", "width", "rows", "rate"),
     [
-        (17, 3, 32, ([9, 5], [17]), 0.1),  # heads that do not fill the lanes of a TPU
-        (40, 1, 128, ([40], [5]), 0.1),  # one that does
-        (330, 2, 64, ([100, 27, 180], [131]), 0.1),  # tiles that see nothing of each other
+        (17, 6, 32, ([9, 5], [17]), 0.1),  # heads that do not fill the lanes of a TPU twice
+        (40, 2, 128, ([40], [5]), 0.1),  # some that fill them each
+        (330, 4, 64, ([100, 27, 180], [131]), 0.1),  # tiles that see nothing of each other
     ],
 )
 def test_so_they_are_in_the_form_for_tpus(tokens, heads, width, rows, rate):
     *operands, slope = arrays(2, tokens, heads, width)
     options = packed(*rows, tokens=tokens), rate, 1
-    with pltpu.force_tpu_interpret_mode():
+    with interpreted("tpu"):
         found = value_and_gradients(flash, operands, slope, *options, "float32", "tpu")
     expected = value_and_gradients(plain, operands, slope, *options)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_as_near_to_float32_as_on_the_plain_path():
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
+def test_bfloat16_is_as_near_to_float32_as_on_the_plain_path(backend):
     *operands, slope = arrays(1, 150, 2, 64)
     options = packed([100, 30], tokens=150), 0.1, 1
     exact = value_and_gradients(plain, operands, slope, *options)
-    found = value_and_gradients(flash, operands, slope, *options, "bfloat16")
+    with interpreted(backend):
+        found = value_and_gradients(flash, operands, slope, *options, "bfloat16", backend)
     expected = value_and_gradients(plain, operands, slope, *options, "bfloat16")
 
     def error(x, true):
