@@ -56,8 +56,10 @@ class LayerNorm(hk.Module):
             return fused_norm(
                 residual, update, *weights, rate, key, self.eps, jax.default_backend()
             )
-        summed = residual + dropout(exact(update), rate)
-        return hidden(_normalised(summed, *weights, self.eps), precision)
+        # In two dimensions, since XLA's CPU backend makes slower loops of three.
+        rows, update = (x.reshape(-1, x.shape[-1]) for x in (residual, exact(update)))
+        normalised = _normalised(rows + dropout(update, rate), *weights, self.eps)
+        return hidden(normalised.reshape(residual.shape), precision)
 
 
 def _normalised(x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float) -> jax.Array:
