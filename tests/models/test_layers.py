@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.models.layers import Dense, Embeddings
+from bertjax.models.layers import Dense, Embeddings, look_up
 
 
 def test_dense_is_x_w_plus_b_over_any_leading_axes(tiny):
@@ -51,3 +51,13 @@ def test_embeddings_are_the_normalised_sum_of_three_rows(tiny):
     x, words = model.apply(params, None, *(jnp.array([[i]]) for i in (5, 2, 11)))
     np.testing.assert_allclose(x, [[[-0.5, 3.0]]], rtol=1e-6)
     np.testing.assert_array_equal(words, tables["word"])
+
+
+def test_rows_are_looked_up_with_the_derivative_of_an_index():
+    table = jax.random.normal(jax.random.key(0), (7, 3))
+    ids = jnp.array([[2, 6, 2], [0, 2, 6]])  # some rows several times, others not at all
+    slopes = jax.random.normal(jax.random.key(1), (2, 3, 3))
+    np.testing.assert_array_equal(look_up(table, ids), table[ids])
+    expected = jax.grad(lambda table: (table[ids] * slopes).sum())(table)
+    found = jax.grad(lambda table: (look_up(table, ids) * slopes).sum())(table)
+    np.testing.assert_array_equal(found, expected)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import haiku as hk
@@ -272,9 +273,8 @@ def test_an_unknown_kind_is_named(bag, sgd):
 
 @pytest.fixture(scope="module")
 def deep(random_params):
-    """remat, accumulation -> the compiled step of a BERT of four layers, its state and batch."""
+    """The compiled step of a BERT of four layers, its state and batch."""
     config = BertConfig(
-        vocab_size=50,
         hidden_size=128,  # narrower ones take XLA longer to compile
         num_hidden_layers=4,
         num_attention_heads=4,
@@ -290,8 +290,9 @@ def deep(random_params):
     }
 
     @cache
-    def make(remat: bool, accumulation: int = 1):
-        model = make_model(config, "text-classification", remat=remat)
+    def make(remat: bool, accumulation: int = 1, vocabulary: int = 50):
+        sized = replace(config, vocab_size=vocabulary)
+        model = make_model(sized, "text-classification", remat=remat)
         optimizer = optax.sgd(0.1)
         loss = classification_loss(model.apply)
         runner = make_runner("jit", loss, optimizer, accumulation, remat)
@@ -318,3 +319,12 @@ def test_rematerialisation_takes_the_same_step_in_less_than_half_the_memory(
 def test_accumulation_takes_less_than_half_the_memory(deep):
     once, parts = (deep(False, n)[0].memory_analysis().temp_size_in_bytes for n in (1, 4))
     assert parts < once / 2
+
+
+def test_a_larger_vocabulary_takes_no_more_memory(deep):
+    """Zeros for the rows that are not looked up would be held through the whole step."""
+    few, many = (
+        deep(False, vocabulary=n)[0].memory_analysis().temp_size_in_bytes for n in (50, 8000)
+    )
+    rows = 8000 * 128 * 4
+    assert many - few < rows / 4
