@@ -23,7 +23,7 @@ def gelu(x: jax.Array) -> jax.Array:
     Written out, since XLA fuses it better than `jax.nn.gelu(approximate=False)`, which it equals.
     """
     # In two dimensions, since XLA's CPU backend makes slower loops of three.
-    rows = x.reshape(-1, *x.shape[-1:])
+    rows = x.reshape(-1, *x.shape[-1:])  # of a scalar, too
     return _gelu(rows).reshape(x.shape)
 
 

@@ -79,10 +79,13 @@ def _squares_in_slices(*arrays: jax.Array) -> jax.Array:
 
 @jax.jit  # traced once a shape
 def _square_in_slices(x: jax.Array) -> jax.Array:
-    """The squares of x; of a matrix, sums of up to eight of them."""
-    if x.ndim != 2:
+    """The squares of x; of a matrix, sums of eight of them."""
+    slices = 8
+    if x.ndim != 2 or (x.shape[0] % slices and x.shape[1] % slices):
         return jnp.square(x)
-    slices = next(n for n in range(8, 0, -1) if len(x) % n == 0)
-    # Each slice has rows from everywhere: an array that is split over devices stays so.
-    parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
+    # Each slice has entries from everywhere: an array that is split over devices stays so.
+    if x.shape[0] % slices == 0:
+        parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
+    else:  # the rows of a vocabulary, say
+        parts = [x.reshape(x.shape[0], -1, slices)[..., i] for i in range(slices)]
     return sum((part * part for part in parts[1:]), parts[0] * parts[0])

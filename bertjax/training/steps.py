@@ -102,9 +102,10 @@ def make_gradients(loss: Loss, accumulation: int = 1, axis_name: str | None = No
         sums, grads = (summed if accumulation == 1 else accumulated)(params, key, batch)
         if axis_name is not None:
             sums, grads = jax.lax.psum((sums, grads), axis_name)
-        part = 1.0 / jnp.maximum(sums.count, 1e-9)  # a batch without a weight changes nothing
+        count = jnp.maximum(sums.count, 1e-9)  # a batch without a weight changes nothing
         # Not divided: quotients would be written out, products are computed where they are read.
-        return sums.loss * part, jax.tree.map(lambda g: g * part, grads)
+        part = 1.0 / count
+        return sums.loss / count, jax.tree.map(lambda g: g * part, grads)
 
     return gradients
 

@@ -61,3 +61,10 @@ def test_rows_are_looked_up_with_the_derivative_of_an_index():
     expected = jax.grad(lambda table: (table[ids] * slopes).sum())(table)
     found = jax.grad(lambda table: (look_up(table, ids) * slopes).sum())(table)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_slope_that_is_not_finite_reaches_its_own_row_alone():
+    table, ids = jnp.ones((4, 2)), jnp.array([2, 0])
+    slopes = jnp.array([[jnp.inf, 1.0], [1.0, 1.0]])
+    found = jax.jit(jax.grad(lambda table: (look_up(table, ids) * slopes).sum()))(table)
+    np.testing.assert_array_equal(found, [[1, 1], [0, 0], [jnp.inf, 1], [0, 0]])

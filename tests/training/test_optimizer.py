@@ -102,7 +102,7 @@ def test_gradients_are_clipped_to_their_norm(clip_norm, scale, expected):
 
 def normal_tree(seed: int) -> dict:
     rng = np.random.default_rng(seed)
-    shapes = {"w": (16, 5), "odd": (9, 3), "prime": (11, 2), "b": (7,), "scalar": ()}
+    shapes = {"w": (16, 5), "odd": (9, 3), "vocabulary": (11, 16), "b": (7,), "scalar": ()}
     return {"dense": {name: jnp.array(rng.normal(size=s), "f4") for name, s in shapes.items()}}
 
 

@@ -273,7 +273,7 @@ def test_an_unknown_kind_is_named(bag, sgd):
 
 @pytest.fixture(scope="module")
 def deep(random_params):
-    """The compiled step of a BERT of four layers, its state and batch."""
+    """remat, accumulation, vocabulary -> the step of a BERT of four layers, its state and batch."""
     config = BertConfig(
         hidden_size=128,  # narrower ones take XLA longer to compile
         num_hidden_layers=4,
