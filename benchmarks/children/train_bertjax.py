@@ -59,7 +59,10 @@ def _prepare(settings: dict[str, Any], batch: Batch) -> tuple[Runner, TrainState
     params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"][:1, :1])
     optimizer = make_optimizer(OptimizerConfig(), steps=1000)
     loss = classification_loss(model.apply)
-    runner = make_runner("jit", loss, optimizer, settings["accumulation"], remat=remat)
+    largest = config.largest_activation(*batch["input_ids"].shape)
+    runner = make_runner(
+        "jit", loss, optimizer, settings["accumulation"], remat=remat, largest=largest
+    )
     state = runner.place(init_state(params, optimizer, seed=0))
     return runner, state, runner.place_batch(batch)
 

@@ -107,6 +107,11 @@ class BertConfig:
         """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
+    def largest_activation(self, rows: int, tokens: int) -> int:
+        """Bytes of the largest array, float32, that a layer makes of rows of so many tokens."""
+        scores = self.num_attention_heads * tokens
+        return 4 * rows * tokens * max(self.intermediate_size, scores)
+
     @property
     def head_dropout(self) -> float:
         """Dropout rate in front of a classifier."""

@@ -141,3 +141,10 @@ def test_new_labels_replace_those_that_were_read():
     written = replace(config, id2label=("x", "y")).to_dict()
     assert written["id2label"] == {"0": "x", "1": "y"}
     assert written["label2id"] == {"x": 0, "y": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "numbers"), [(8, 128, 8 * 128 * 3072), (2, 512, 2 * 12 * 512 * 512)]
+)
+def test_largest_activation_is_the_inner_one_or_the_scores(rows, tokens, numbers):
+    assert BertConfig().largest_activation(rows, tokens) == 4 * numbers
