@@ -124,7 +124,7 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
         "memory": config.memory,
     }
     environment = HUGE_PAGES if config.memory == "huge-pages" else {}
-    settings = {**shape.settings(), **facts}
+    settings = {**shape.settings(), **facts, "keep": True}
     plan = sides, facts, settings, config.rounds, environment, config.quick, config.at_once
     records = measure("training", *plan)
     lengths = [len(text) for text in make_texts(settings)]

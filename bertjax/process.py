@@ -46,7 +46,7 @@ def tune_malloc() -> None:
     """
     if os.environ.pop(_RESTARTED, None):
         os.environ.pop("GLIBC_TUNABLES", None)  # not for the programs that this one starts
-    elif "GLIBC_TUNABLES" not in os.environ and _has_glibc():
+    elif "GLIBC_TUNABLES" not in os.environ and has_glibc():
         environment = {**os.environ, "GLIBC_TUNABLES": tunables(), _RESTARTED: "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
@@ -58,7 +58,7 @@ def keep_memory() -> None:
     more of the kind by itself. By default glibc gives each large buffer back to the system, and
     the next step begins with tens of thousands of page faults. Does nothing with another C library.
     """
-    if _has_glibc():
+    if has_glibc():
         libc = ctypes.CDLL("libc.so.6")
         for parameter, value in _MALLOPT.items():
             libc.mallopt(parameter, value)
@@ -151,7 +151,7 @@ def return_memory_of_compilation() -> None:
     It leaves holes that are too small for the buffers of a step, which would lie beside them: 0.4
     GB more at the peak of a small BERT's training.
     """
-    if not _has_glibc():
+    if not has_glibc():
         return
     malloc_trim = ctypes.CDLL("libc.so.6").malloc_trim
 
@@ -164,7 +164,8 @@ def return_memory_of_compilation() -> None:
     jax.monitoring.register_event_duration_secs_listener(after)
 
 
-def _has_glibc() -> bool:
+def has_glibc() -> bool:
+    """Whether this process's C library is glibc."""
     try:
         return bool(os.confstr("CS_GNU_LIBC_VERSION"))
     except (AttributeError, ValueError):  # another system, or another C library

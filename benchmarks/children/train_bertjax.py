@@ -61,7 +61,12 @@ def _prepare(settings: dict[str, Any], batch: Batch) -> tuple[Runner, TrainState
     loss = classification_loss(model.apply)
     largest = config.largest_activation(*batch["input_ids"].shape)
     runner = make_runner(
-        "jit", loss, optimizer, settings["accumulation"], remat=remat, largest=largest
+        "jit",
+        loss,
+        optimizer,
+        settings["accumulation"],
+        remat=remat,
+        largest_activation=largest if settings.get("keep") else None,
     )
     state = runner.place(init_state(params, optimizer, seed=0))
     return runner, state, runner.place_batch(batch)

@@ -108,7 +108,10 @@ class BertConfig:
         return self.hidden_size // self.num_attention_heads
 
     def largest_activation(self, rows: int, tokens: int) -> int:
-        """Bytes of the largest array, float32, that a layer makes of rows of so many tokens."""
+        """Bytes of a layer's largest activation, float32, for rows of so many tokens.
+
+        Heads are not counted, such as logits of all words.
+        """
         scores = self.num_attention_heads * tokens
         return 4 * rows * tokens * max(self.intermediate_size, scores)
 

@@ -19,6 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.models.precision import has_kernels
+from bertjax.process import has_glibc
 from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
 from bertjax.training.mesh import FSDP, by_rows, gathering, make_mesh, split, whole
@@ -34,12 +35,14 @@ SAVE_MEMORY: dict[str, str | bool] = {
 }
 
 # By default XLA's temporary buffers for a processor are one allocation, which glibc has mapped anew
-# in each step; what is below its limit of 32 MB it keeps for the next one. So the buffers of a
-# small step are several allocations, of so many bytes: an eighth to a sixth less time for a quarter
-# to a third more memory, since each thread keeps its own. Larger buffers would be mapped anew all
+# in each step; an allocation below its limit of 32 MB it keeps for the next. So the buffers of a
+# step whose activations are small are several allocations, of so many bytes: 10 to 17 % less time,
+# a quarter to a third more memory (benchmarks/AMX.md). Larger activations would be mapped anew all
 # the same, and share their memory less well.
-_HEAP = 16 * 2**20
-IN_HEAPS: dict[str, str | bool] = {"xla_multiheap_size_constraint_per_heap": str(_HEAP)}
+ALLOCATION = 16 * 2**20
+SEVERAL_ALLOCATIONS: dict[str, str | bool] = {
+    "xla_multiheap_size_constraint_per_heap": str(ALLOCATION)
+}
 
 # XLA's own products on a GPU leave a bias to a pass of its own; cuBLAS adds it on the way. On an
 # H200 a bfloat16 step of BERT-base takes 2 % less time so, and compiles in three fifths of it.
@@ -70,7 +73,7 @@ def make_runner(
     accumulation: int = 1,
     remat: bool = False,
     mesh: MeshShape | None = None,
-    largest: int | None = None,
+    largest_activation: int | None = None,
 ) -> Runner:
     """The runner of a kind: `jit` on the default device, `pmap` on all local ones, `mesh` on all.
 
@@ -79,15 +82,18 @@ def make_runner(
     Args:
         remat: whether the loss's model was made with it. Under `pmap` on CPUs it saves nothing.
         mesh: of `mesh`; None: each device has all parameters.
-        largest: bytes of the model's largest activation in a step, `BertConfig.largest_activation`.
-            Under `jit` on CPUs a small step's memory is then kept for the next: less time, more
-            memory. None: it is given back. So it is with JAX's compilation cache, too.
+        largest_activation: of a layer in a step, in bytes: `BertConfig.largest_activation`. At most
+            16 MB, under `jit` on a processor with glibc, a step keeps most of its memory for the
+            next one, as with `bertjax.keep_memory`: less time, more memory. Not with `accumulation`
+            or `remat`, which are to save it, nor with a compilation cache, to be set before: XLA
+            cannot serialise such a step. None: memory is given back.
 
     Raises:
         UserError: the shape does not fit the devices.
     """
     if parallel == "jit":
-        return jit_runner(make_train_step(loss, optimizer, accumulation), remat, largest)
+        keep = accumulation == 1 and _is_small(largest_activation)
+        return jit_runner(make_train_step(loss, optimizer, accumulation), remat, keep)
     if parallel == "pmap":
         return pmap_runner(make_train_step(loss, optimizer, accumulation, axis_name=AXIS))
     if parallel == "mesh":
@@ -97,10 +103,10 @@ def make_runner(
     raise ValueError(f"parallel {parallel!r} is not one of jit, pmap, mesh")
 
 
-def jit_runner(step: TrainStep, remat: bool = False, largest: int | None = None) -> Runner:
-    """One device."""
+def jit_runner(step: TrainStep, remat: bool = False, keep: bool = False) -> Runner:
+    """One device, which keeps a step's memory for the next one if it is to, and can."""
     # The step uses its state up, so it must own it: the caller keeps the original.
-    options = _compiler_options(remat, largest)
+    options = _compiler_options(remat, keep)
     compiled = jax.jit(step, donate_argnums=0, compiler_options=options)
 
     def compile_ahead(state: TrainState, batch: Batch) -> None:
@@ -183,20 +189,22 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     return Runner(mesh.size, place, place_batch, compiled, compile_ahead, collect)
 
 
-def _compiler_options(
-    save_memory: bool, largest: int | None = None
-) -> dict[str, str | bool] | None:
+def _compiler_options(save_memory: bool, keep: bool = False) -> dict[str, str | bool] | None:
     if has_kernels("gpu", "bfloat16"):
         return PRODUCTS_WITH_BIASES
     if jax.default_backend() != "cpu":
         return None
     if save_memory:
         return SAVE_MEMORY
-    return IN_HEAPS if largest is not None and largest <= _HEAP and not _keeps_programs() else None
+    # XLA cannot write a program of several allocations to a cache.
+    return SEVERAL_ALLOCATIONS if keep and has_glibc() and not _has_compilation_cache() else None
 
 
-def _keeps_programs() -> bool:
-    """Whether JAX has a compilation cache: XLA writes no program of several allocations to it."""
+def _is_small(largest_activation: int | None) -> bool:
+    return largest_activation is not None and largest_activation <= ALLOCATION
+
+
+def _has_compilation_cache() -> bool:
     config: Any = jax.config  # its settings are unknown to type checkers
     return bool(config.jax_enable_compilation_cache and config.jax_compilation_cache_dir)
 

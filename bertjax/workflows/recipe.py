@@ -156,7 +156,7 @@ def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: Training
         config.accumulation,
         config.rematerialise,
         MeshShape.parse(config.mesh),
-        checkpoint.config.largest_activation(plan.rows, plan.row_length),
+        largest_activation=checkpoint.config.largest_activation(plan.rows, plan.row_length),
     )
     return Training(
         LoopConfig(config.epochs, plan.steps, config.metric, config.patience),

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
-from jax.experimental.serialize_executable import serialize
 from jax.sharding import Mesh
 
 from bertjax.models.configs import BertConfig
@@ -330,66 +328,3 @@ def test_a_larger_vocabulary_takes_no_more_memory(deep):
     )
     rows = 8000 * 128 * 4
     assert many - few < rows / 4
-
-
-@pytest.fixture
-def wide(sgd):
-    """A compiled step with a dozen temporary buffers of 4 MB and more; its state and batch."""
-
-    def chain(params, _key, batch):
-        x = batch["x"]
-        for w in params.values():
-            x = jnp.sin(x @ w)
-        return Sums(x.sum(), jnp.ones(()))
-
-    draw = np.random.default_rng(0).normal
-    params = {str(i): draw(0.0, 0.03, (1024, 1024)).astype(np.float32) for i in range(12)}
-
-    def make(**options):
-        runner = make_runner("jit", chain, sgd, **options)
-        state = runner.place(init_state(params, sgd, seed=0))
-        batch = runner.place_batch({"x": np.ones((1024, 1024), np.float32)})
-        return runner.step.lower(state, batch).compile(), state, batch
-
-    return make
-
-
-def in_one_allocation(compiled) -> bool:
-    """Whether the temporary buffers are one; XLA writes no other program."""
-    try:
-        serialize(compiled)
-    except jax.errors.JaxRuntimeError as error:
-        return "Multiple temp buffer allocations" not in str(error)
-    return True
-
-
-@pytest.fixture
-def uncached():
-    """Without the folder of compiled programs that the tests have."""
-
-    def enable(enabled: bool) -> None:
-        jax.config.update("jax_enable_compilation_cache", enabled)
-        compilation_cache.reset_cache()  # JAX reads its settings once
-
-    enable(False)
-    yield
-    enable(True)
-
-
-def test_memory_of_a_small_step_is_in_parts(wide, uncached):
-    whole, state, batch = wide()
-    parts, same_state, _ = wide(largest=4 * 2**20)
-    assert in_one_allocation(whole)
-    assert not in_one_allocation(parts)
-    (after, _), (same, _) = whole(state, batch), parts(same_state, batch)
-    assert jax.tree.all(jax.tree.map(np.array_equal, same.params, after.params))
-
-
-@pytest.mark.parametrize("options", [{"largest": 64 * 2**20}, {"largest": 4, "remat": True}])
-def test_memory_is_in_one_part_where_more_would_only_take_more(wide, uncached, options):
-    assert in_one_allocation(wide(**options)[0])
-
-
-def test_memory_is_in_one_part_where_programs_are_kept(wide):
-    assert jax.config.jax_compilation_cache_dir
-    assert in_one_allocation(wide(largest=4 * 2**20)[0])

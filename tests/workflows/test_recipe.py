@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bertjax.data.packing import plan_packing
+from bertjax.training.parallel import make_runner
 from bertjax.training.vocabulary import Vocabulary
+from bertjax.workflows import recipe
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
 from bertjax.workflows.recipe import balanced_weights, describe_plan, load_start, narrow
@@ -116,3 +118,18 @@ def test_balanced_weights_have_mean_1_over_the_rows():
     np.testing.assert_allclose(weights, [1.5, 0.5, 3.0])
     assert (weights * counts).sum() == counts.sum()
     assert balanced_weights(np.array([2, 2, 0])).tolist() == [2 / 3, 2 / 3, 0]
+
+
+def test_a_training_tells_its_runner_how_large_its_activations_are(config, monkeypatch):
+    told = []
+
+    def watched(*args, largest_activation=None, **options):
+        told.append(largest_activation)
+        return make_runner(*args, largest_activation=largest_activation, **options)
+
+    monkeypatch.setattr(recipe, "make_runner", watched)
+    result = finetune(config, verbose=False)
+    model = json.loads((result.folder / "config.json").read_text())
+    numbers = told[0] / 4 / model["intermediate_size"]  # rows x tokens of a step
+    assert numbers >= config.batch_size
+    assert numbers == int(numbers)
