@@ -59,6 +59,7 @@ def _prepare(settings: dict[str, Any], batch: Batch) -> tuple[Runner, TrainState
     params = jax.jit(model.init)(jax.random.key(0), batch["input_ids"][:1, :1])
     optimizer = make_optimizer(OptimizerConfig(), steps=1000)
     loss = classification_loss(model.apply)
+    # Else in one allocation, whatever the size: steps of several sizes are compared, or memory is.
     largest = config.largest_activation(*batch["input_ids"].shape)
     runner = make_runner(
         "jit",
