@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import PRECISIONS, Precision
+from bertjax.models.slices import add_slices
 
 
 def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
@@ -170,10 +171,20 @@ def _add_bias_backward(_, g):
     The barrier has it written so, once: otherwise it is written in float32 too, in a second pass.
     """
     short = jax.lax.optimization_barrier(g.astype(jnp.bfloat16))
-    return short.astype(g.dtype), short.astype(jnp.float32).sum(axis=0)
+    return short.astype(g.dtype), _sum_of_rows(short)
 
 
 _add_bias.defvjp(lambda y, b: (_add_bias(y, b), None), _add_bias_backward)
+
+
+@jax.jit  # traced once a shape
+def _sum_of_rows(g: jax.Array) -> jax.Array:
+    """The sum of all rows [f] float32 of g [n, f]."""
+    return jax.lax.platform_dependent(
+        g.astype(jnp.float32),
+        cpu=lambda g: add_slices(g, axes=(0,)).sum(axis=0),
+        default=lambda g: g.sum(axis=0),
+    )
 
 
 def _dot(a: jax.Array, b: jax.Array, result: Any = jnp.float32) -> jax.Array:

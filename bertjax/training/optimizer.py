@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
+from bertjax.models.slices import add_slices
 from bertjax.training.configs import OptimizerConfig
 
 # Biases, norms and learned activations are not decayed (Devlin et al. 2018, appendix A.2, as in
@@ -73,19 +74,10 @@ def _squares(*arrays: jax.Array) -> jax.Array:
 
 
 def _squares_in_slices(*arrays: jax.Array) -> jax.Array:
-    """XLA's CPU backend writes x * x out before it reduces it; a sum of slices stays one loop."""
     return sum((_square_in_slices(x).sum() for x in arrays), jnp.zeros(()))
 
 
 @jax.jit  # traced once a shape
 def _square_in_slices(x: jax.Array) -> jax.Array:
-    """The squares of x; of a matrix, sums of eight of them."""
-    slices = 8
-    if x.ndim != 2 or (x.shape[0] % slices and x.shape[1] % slices):
-        return jnp.square(x)
-    # Each slice has entries from everywhere: an array that is split over devices stays so.
-    if x.shape[0] % slices == 0:
-        parts = [x.reshape(-1, slices, x.shape[1])[:, i] for i in range(slices)]
-    else:  # the rows of a vocabulary, say
-        parts = [x.reshape(x.shape[0], -1, slices)[..., i] for i in range(slices)]
-    return sum((part * part for part in parts[1:]), parts[0] * parts[0])
+    # The rows of a vocabulary, say, have no equal slices.
+    return add_slices(jnp.square(x), axes=(0, 1))
