@@ -108,6 +108,26 @@ def random_params() -> Callable:
 
 
 @pytest.fixture(scope="session")
+def written() -> Callable[..., list[str]]:
+    """(function, *inputs) -> the types, as `f32[2,3]`, of all arrays it writes when compiled."""
+    import re
+
+    import jax
+
+    reads = ("parameter", "constant", "bitcast", "get-tuple-element", "tuple")
+
+    def types(function: Callable, *inputs) -> list[str]:
+        text = jax.jit(function).lower(*inputs).compile().as_text()
+        assert text is not None
+        entry = text[text.index("\nENTRY ") :].splitlines()
+        found = [re.match(r"  (?:ROOT )?%[\w.\-]+ = (.*?) ([\w\-]+)\(", line) for line in entry]
+        results = [match.group(1) for match in found if match and match.group(2) not in reads]
+        return [kind for result in results for kind in re.findall(r"\w+\[[\d,]*\]", result)]
+
+    return types
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(packaged_folder: Path, made_once: Callable) -> Path:
     """A base checkpoint of a very small random BERT with a real tokenizer."""
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import PRECISIONS, Precision
-from bertjax.models.slices import add_slices
+from bertjax.models.partial_sums import partial_sums
 
 
 def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
@@ -168,7 +168,8 @@ def _add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
 def _add_bias_backward(_, g):
     """The bias takes the gradient in bfloat16, as the product does.
 
-    The barrier has it written so, once: otherwise it is written in float32 too, in a second pass.
+    The barrier has it written so, once: otherwise it is written in float32 too, in a second pass,
+    or computed again in the loop of the sum.
     """
     short = jax.lax.optimization_barrier(g.astype(jnp.bfloat16))
     return short.astype(g.dtype), _sum_of_rows(short)
@@ -182,7 +183,7 @@ def _sum_of_rows(g: jax.Array) -> jax.Array:
     """The sum of all rows [f] float32 of g [n, f]."""
     return jax.lax.platform_dependent(
         g.astype(jnp.float32),
-        cpu=lambda g: add_slices(g, axes=(0,)).sum(axis=0),
+        cpu=lambda g: partial_sums(g, axes=(0,)).sum(axis=0),
         default=lambda g: g.sum(axis=0),
     )
 

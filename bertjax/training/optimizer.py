@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
-from bertjax.models.slices import add_slices
+from bertjax.models.partial_sums import partial_sums
 from bertjax.training.configs import OptimizerConfig
 
 # Biases, norms and learned activations are not decayed (Devlin et al. 2018, appendix A.2, as in
@@ -60,7 +60,7 @@ def clip_by_global_norm(most: float) -> optax.GradientTransformation:
 def global_norm(tree) -> jax.Array:
     """The root of the sum of all squares, float32 []; what `optax.tree.norm` computes."""
     squares = jax.lax.platform_dependent(
-        *jax.tree.leaves(tree), cpu=_squares_in_slices, default=_squares
+        *jax.tree.leaves(tree), cpu=_squares_in_parts, default=_squares
     )
     return jnp.sqrt(squares)
 
@@ -73,11 +73,12 @@ def _squares(*arrays: jax.Array) -> jax.Array:
     return sum((jnp.square(x).sum() for x in (*matrices, *together)), jnp.zeros(()))
 
 
-def _squares_in_slices(*arrays: jax.Array) -> jax.Array:
-    return sum((_square_in_slices(x).sum() for x in arrays), jnp.zeros(()))
+def _squares_in_parts(*arrays: jax.Array) -> jax.Array:
+    """A processor sums each in one loop: see `partial_sums`."""
+    return sum((_square_in_parts(x).sum() for x in arrays), jnp.zeros(()))
 
 
 @jax.jit  # traced once a shape
-def _square_in_slices(x: jax.Array) -> jax.Array:
-    # The rows of a vocabulary, say, have no equal slices.
-    return add_slices(jnp.square(x), axes=(0, 1))
+def _square_in_parts(x: jax.Array) -> jax.Array:
+    # Columns where the number of rows, of a vocabulary say, is no multiple of eight.
+    return partial_sums(jnp.square(x), axes=(0, 1))

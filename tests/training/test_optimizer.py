@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from bertjax.training.configs import OptimizerConfig
 from bertjax.training.optimizer import (
     _squares,
-    _squares_in_slices,
+    _squares_in_parts,
     decay_mask,
     global_norm,
     learning_rate_schedule,
@@ -112,7 +112,7 @@ def test_the_norm_is_that_of_all_entries():
     assert_allclose(jax.jit(global_norm)(tree), np.linalg.norm(entries), rtol=1e-6)
 
 
-@pytest.mark.parametrize("squares", [_squares, _squares_in_slices])
+@pytest.mark.parametrize("squares", [_squares, _squares_in_parts])
 def test_the_squares_of_every_device_are_those_of_all_entries(squares):
     """`global_norm` takes one of them on CPUs and the other elsewhere."""
     arrays = jax.tree.leaves(normal_tree(0))
@@ -120,6 +120,13 @@ def test_the_squares_of_every_device_are_those_of_all_entries(squares):
     found = jax.jit(squares)(*arrays)
     assert (found.dtype, found.shape) == (jnp.float32, ())
     assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (11, 48)])
+def test_a_processor_never_writes_the_squares_of_a_matrix(written, shape):
+    types = written(global_norm, jnp.ones(shape))
+    assert "f32[]" in types
+    assert f"f32[{shape[0]},{shape[1]}]" not in types
 
 
 @pytest.mark.parametrize("clip_norm", [0.5, 100.0])
