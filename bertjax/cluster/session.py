@@ -23,6 +23,8 @@ ENVIRONMENT = {
     # Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
     "TOKENIZERS_PARALLELISM": "false",
     "RAYON_NUM_THREADS": "1",
+    # Workers that report a snapshot wait until Ray Train looks at them again: after 2 s by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     # Of Ray Serve's proxy: on few cores that are busy, Ray's own 5 are too few.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "bertjax.cluster.proxy.middlewares",

@@ -176,7 +176,8 @@ def _describe(found: Ingested, source: str) -> dict[str, Any]:
 
 def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneResult:
     config, cluster = job.config, job.config.cluster
-    trainer = JaxTrainer(
+    kind = JaxTrainer if cluster.ray_address else _TrainerHere
+    trainer = kind(
         work,
         train_loop_config={
             "job": job,
@@ -207,6 +208,18 @@ def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneRes
     if outcome.stopped:
         raise UserError(outcome.stopped)
     return FinetuneResult(config.out, outcome.scores, outcome.training)
+
+
+class _TrainerHere(JaxTrainer):
+    """On a Ray that ends with this process, and takes with it what a controller may have left.
+
+    On others a process of its own looks after that. It asks Ray's dashboard, of which there is none
+    here, and the end of a training waited 12 s for its answer.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
 
 
 @contextmanager

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,9 +54,9 @@ def config(tiny_folder, table_file):
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
-    """A folder for lists of the files that Python has opened to write in a process of the two."""
-    return tmp_path_factory.mktemp("written")
+def seen(tmp_path_factory) -> Path:
+    """A folder for what a process of the two has seen: a .json by its rank."""
+    return tmp_path_factory.mktemp("seen")
 
 
 class Counting:
@@ -88,11 +90,11 @@ def tracking(tmp_path_factory, empty_store) -> TrackingConfig:
 
 
 @pytest.fixture(scope="module")
-def two_workers(config, tmp_path_factory, written, counted, tracking):
+def two_workers(config, tmp_path_factory, seen, counted, tracking):
     """(result, the run folder) of an undisturbed training."""
 
     def watched(settings):
-        opened = []
+        opened, beside = [], {}  # files that Python opens to write; Ray's other processes
 
         def note(event, arguments):
             if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
@@ -100,9 +102,13 @@ def two_workers(config, tmp_path_factory, written, counted, tracking):
 
         sys.addaudithook(note)
         outcome = work(settings)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                if parent_of(process).name == str(os.getppid()):
+                    title = (process / "cmdline").read_text().rstrip("\0 ")
+                    beside[title] = (process / "environ").read_text()
         rank = ray.train.get_context().get_world_rank()
-        listed = json.dumps(opened)
-        (written / f"{rank}.json").write_text(listed)
+        (seen / f"{rank}.json").write_text(json.dumps({"opened": opened, "beside": beside}))
         return outcome
 
     out = tmp_path_factory.mktemp("two") / "run"
@@ -166,11 +172,23 @@ def test_mlflow_is_told_of_each_step_and_epoch_once(two_workers, tracking):
     np.testing.assert_equal(stored, load_file(folder / "model.safetensors"))
 
 
-def test_the_first_process_alone_writes(two_workers, written):
-    first, second = (json.loads((written / f"{rank}.json").read_text()) for rank in (0, 1))
+def seen_by(seen: Path, rank: int) -> dict[str, Any]:
+    return json.loads((seen / f"{rank}.json").read_text())
+
+
+def test_the_first_process_alone_writes(two_workers, seen):
+    first, second = (seen_by(seen, rank)["opened"] for rank in (0, 1))
     assert {"position.json", "config.json", "bertjax.json"} <= {Path(path).name for path in first}
     ours = ("/dev/null", os.environ["JAX_COMPILATION_CACHE_DIR"], "/tmp/ray/")
     assert [path for path in second if not path.startswith(ours)] == []
+
+
+def test_nothing_is_waited_for_longer_than_it_takes(two_workers, seen):
+    """A process of Ray Train's that asks a dashboard, which is none here; its look at reports."""
+    beside = seen_by(seen, 0)["beside"]
+    (controller,) = [title for title in beside if title.startswith("ray::TrainController")]
+    assert "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S=0.25\0" in beside[controller]
+    assert not [title for title in beside if "Cleaner" in title], list(beside)
 
 
 def workers() -> list[int]:
