@@ -233,11 +233,13 @@ def kept_by(home: Path, enabled: str, *command: str) -> set[str]:
 
 
 def test_a_second_run_of_the_command_compiles_nothing(tiny_folder, table_file, tmp_path):
-    """All that is compiled is kept, so nothing new may be there."""
-    columns = ["--text", "title", "description", "--label", "tag", "--epochs", "1"]
+    """All that is compiled is kept, so nothing new may be there, for another schedule neither."""
+    columns = ["--text", "title", "description", "--label", "tag"]
     places = ["--checkpoint", str(tiny_folder), "--out", str(tmp_path / "run"), "--overwrite"]
     command = ("finetune", str(table_file), *columns, *places)
-    first, second = (kept_by(tmp_path, "true", *command) for _ in range(2))
+    longer = ("--epochs", "2", "--learning-rate", "1e-3", "--warmup", "0.3", "--clip-norm", "2")
+    first = kept_by(tmp_path, "true", *command, "--epochs", "1")
+    second = kept_by(tmp_path, "true", *command, *longer, "--weight-decay", "0.1")
     assert any(name.startswith("jit_step-") for name in first)
     assert second == first
 

@@ -1,9 +1,11 @@
 """AdamW with warm-up, decay of the learning rate, a decay mask and clipping."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
-from flax import traverse_util
+from flax import struct, traverse_util
 
 from bertjax.models.partial_sums import partial_sums
 from bertjax.training.configs import OptimizerConfig
@@ -13,17 +15,33 @@ from bertjax.training.configs import OptimizerConfig
 DECAYED = ("w", "embeddings", "decoder")
 
 
-def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step: a linear rise, then a linear or cosine fall to 0 at `steps`."""
-    peak, warm = config.learning_rate, int(config.warmup * steps)
-    rest = max(steps - warm, 1)
-    if config.decay == "cosine":
-        fall = optax.cosine_decay_schedule(peak, rest)
-    else:
-        fall = optax.linear_schedule(peak, 0.0, rest)
-    # The first step uses a rate above 0: a step at rate 0 would teach nothing.
-    rise = optax.linear_schedule(peak / (warm + 1), peak, max(warm, 1))
-    return optax.join_schedules([rise, fall], [warm]) if warm else fall
+class Schedule(struct.PyTreeNode):
+    """Learning rate by step: a linear rise, then a linear or cosine fall to 0.
+
+    Its numbers are arrays, which the optimizer's state carries: a step that was compiled for one
+    run serves others, at other rates and of other lengths.
+    """
+
+    peak: jax.Array  # float32 []
+    warm: jax.Array  # float32 [], steps of the rise
+    rest: jax.Array  # float32 [], steps of the fall
+    decay: str = struct.field(pytree_node=False)
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        # The first step uses a rate above 0: a step at rate 0 would teach nothing.
+        rise = (step + 1) / (self.warm + 1)
+        fall = 1 - jnp.clip((step - self.warm) / self.rest, 0, 1)
+        if self.decay == "cosine":
+            fall = (1 - jnp.cos(jnp.pi * fall)) / 2
+        return self.peak * jnp.where(step < self.warm, rise, fall)
+
+
+def learning_rate_schedule(config: OptimizerConfig, steps: int) -> Schedule:
+    """Of a run of `steps` updates, at whose end the rate is 0."""
+    warm = int(config.warmup * steps)
+    numbers = (jnp.float32(x) for x in (config.learning_rate, warm, max(steps - warm, 1)))
+    return Schedule(*numbers, decay=config.decay)
 
 
 def decay_mask(params):
@@ -33,27 +51,52 @@ def decay_mask(params):
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2017) for a run of `steps` updates."""
-    adamw = optax.adamw(
-        learning_rate_schedule(config, steps),
-        b1=config.b1,
-        b2=config.b2,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-        mask=decay_mask,
-    )
+    adam = optax.scale_by_adam(config.b1, config.b2, config.eps)
+    after = _decay_and_scale(config, steps)
     if not config.clip_norm:
-        return adamw
-    return optax.chain(clip_by_global_norm(config.clip_norm), adamw)
+        return optax.chain(adam, after)
+    return optax.chain(clip_by_global_norm(config.clip_norm), adam, after)
 
 
 def clip_by_global_norm(most: float) -> optax.GradientTransformation:
-    """`optax.clip_by_global_norm` with the norm below and one factor for all entries."""
+    """`optax.clip_by_global_norm` with the norm below and one factor for all entries.
 
-    def clip(updates, _params):
-        factor = jnp.minimum(1.0, most / jnp.maximum(global_norm(updates), 1e-30))
-        return jax.tree.map(lambda x: x * factor, updates)
+    The state is the largest norm, float32 [].
+    """
 
-    return optax.stateless(clip)
+    def init(params) -> Any:
+        return jnp.float32(most)
+
+    def update(updates, state: Any, params=None):
+        factor = jnp.minimum(1.0, state / jnp.maximum(global_norm(updates), 1e-30))
+        return jax.tree.map(lambda x: x * factor, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+class _Scaling(struct.PyTreeNode):
+    step: jax.Array  # int32 [], number of updates done
+    rate: Schedule
+    weight_decay: jax.Array  # float32 []
+
+
+def _decay_and_scale(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """What `optax.adamw` does after Adam, with its numbers in the state."""
+
+    def init(params) -> Any:
+        rate = learning_rate_schedule(config, steps)
+        return _Scaling(jnp.zeros((), jnp.int32), rate, jnp.float32(config.weight_decay))
+
+    def update(updates, state: Any, params=None):
+        rate = state.rate(state.step)
+
+        def change(update: jax.Array, param: jax.Array, decayed: bool) -> jax.Array:
+            return -rate * (update + state.weight_decay * param if decayed else update)
+
+        changes = jax.tree.map(change, updates, params, decay_mask(params))
+        return changes, state.replace(step=state.step + 1)
+
+    return optax.GradientTransformation(init, update)
 
 
 @jax.jit  # traced once, where a step asks for it twice

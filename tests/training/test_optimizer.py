@@ -146,3 +146,13 @@ def test_the_optimizer_equals_optax_own_chain(clip_norm):
             params[i] = optax.apply_updates(params[i], updates)
     for one, other in zip(*map(jax.tree.leaves, params), strict=True):
         assert_allclose(one, other, rtol=1e-6)
+
+
+def test_one_program_serves_every_rate_length_decay_and_limit():
+    other = OptimizerConfig(learning_rate=1.0, warmup=0.5, weight_decay=0.3, clip_norm=7.0)
+    programs = set()
+    for config, steps in ((OptimizerConfig(), 10), (other, 300)):
+        optimizer = make_optimizer(config, steps)
+        update = jax.jit(optimizer.update)
+        programs.add(update.lower(GRADIENTS, optimizer.init(PARAMS), PARAMS).as_text())
+    assert len(programs) == 1
