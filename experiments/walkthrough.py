@@ -261,7 +261,7 @@ print("packed or alone: the same logits, to 0.00001")
 #
 # - a **loss** is a function `(params, key, batch) -> (sum, count)`. Sums, and not means, because
 #   sums can be added over devices and over parts of a batch, and divided once at the end;
-# - an **optimizer** is optax's: AdamW with a warm-up, here;
+# - an **optimizer** is one of optax's kind: AdamW with a warm-up, here;
 # - a **step** is a pure function `(state, batch) -> (state, metrics)`. `jax.jit` compiles it.
 #
 # Change the loss, and you have another method; no class has to be subclassed.

@@ -23,8 +23,9 @@ ENVIRONMENT = {
     # Each process of Ray does the work of one core, so a tokenizer starts no threads of its own.
     "TOKENIZERS_PARALLELISM": "false",
     "RAYON_NUM_THREADS": "1",
-    # Workers that report a snapshot wait until Ray Train looks at them again: after 2 s by default.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    # Ray Train sees an end at its second look after the last report, and a worker cannot report
+    # again before a look. Ray's own 2 s are long beside a short training.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
     # Of Ray Serve's proxy: on few cores that are busy, Ray's own 5 are too few.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "bertjax.cluster.proxy.middlewares",
@@ -61,6 +62,14 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def is_of_this_process() -> bool:
+    """Whether this process has started the Ray that it uses, which then ends with it."""
+    from ray._private import worker
+
+    node = worker._global_node
+    return node is not None and node.head
 
 
 def _start(environment: dict[str, str]) -> None:

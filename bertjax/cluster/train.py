@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, RunConfig
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.jax import JaxTrainer
 from ray.util.queue import Queue
 
@@ -28,7 +29,7 @@ from bertjax.cluster.failures import told_in_one_line
 from bertjax.cluster.ingested import Ingested, Reading
 from bertjax.cluster.job import Job, deliver
 from bertjax.cluster.resources import check_resources, environment_of, scaling
-from bertjax.cluster.session import ray_session
+from bertjax.cluster.session import is_of_this_process, ray_session
 from bertjax.cluster.unfinished import RUN, Unfinished
 from bertjax.cluster.worker import Outcome, work
 from bertjax.data.ladder import fit_ladder
@@ -176,7 +177,7 @@ def _describe(found: Ingested, source: str) -> dict[str, Any]:
 
 def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneResult:
     config, cluster = job.config, job.config.cluster
-    kind = JaxTrainer if cluster.ray_address else _TrainerHere
+    kind = _TrainerWithoutCleaner if is_of_this_process() else JaxTrainer
     trainer = kind(
         work,
         train_loop_config={
@@ -210,16 +211,16 @@ def _train(job: Job, unfinished: Unfinished, queue: Queue | None) -> FinetuneRes
     return FinetuneResult(config.out, outcome.scores, outcome.training)
 
 
-class _TrainerHere(JaxTrainer):
-    """On a Ray that ends with this process, and takes with it what a controller may have left.
+class _TrainerWithoutCleaner(JaxTrainer):
+    """Without Ray Train's process that frees a dead controller's cores: here they end with Ray.
 
-    On others a process of its own looks after that. It asks Ray's dashboard, of which there is none
-    here, and the end of a training waited 12 s for its answer.
+    It asks whatever cluster `ray start` has last told of on this machine, and if that one has
+    ended, a training of less than 40 s waits 12 s more for the answer.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()
-        return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
+        return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback)]
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from flax import struct, traverse_util
 from bertjax.models.partial_sums import partial_sums
 from bertjax.training.configs import OptimizerConfig
 
+VERSION = 2  # of what a state holds: one of another version is not gone on from
+
 # Biases, norms and learned activations are not decayed (Devlin et al. 2018, appendix A.2, as in
 # its published code).
 DECAYED = ("w", "embeddings", "decoder")

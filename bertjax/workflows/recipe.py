@@ -21,10 +21,10 @@ from bertjax.models import dropout
 from bertjax.models.configs import BertConfig
 from bertjax.models.heads import make_model
 from bertjax.models.precision import resolve_precision
+from bertjax.training import optimizer
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult, LoopConfig, fit
 from bertjax.training.losses import classification_loss, used
-from bertjax.training.optimizer import make_optimizer
 from bertjax.training.parallel import Runner, make_runner
 from bertjax.training.progress import Listener
 from bertjax.training.snapshots import Keeper
@@ -141,7 +141,7 @@ class Training:
 def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: TrainingData) -> Training:
     """The training of a narrow checkpoint, on as many devices as the settings say."""
     plan = data.plan
-    optimizer = make_optimizer(config.optimizer, config.epochs * plan.steps)
+    adamw = optimizer.make_optimizer(config.optimizer, config.epochs * plan.steps)
     loss = classification_loss(
         checkpoint.model.apply,
         class_weights=(
@@ -152,7 +152,7 @@ def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: Training
     runner = make_runner(
         config.parallel,
         loss,
-        optimizer,
+        adamw,
         config.accumulation,
         config.rematerialise,
         MeshShape.parse(config.mesh),
@@ -162,7 +162,7 @@ def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: Training
         LoopConfig(config.epochs, plan.steps, config.metric, config.patience),
         runner,
         data,
-        lambda params: init_state(params, optimizer, config.seed),
+        lambda params: init_state(params, adamw, config.seed),
     )
 
 
@@ -224,7 +224,8 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
         "precision": resolve_precision(config.precision),
         "devices": devices(config),
         "platform": jax.default_backend(),  # another one packs other rows, and rounds elsewhere
-        "dropout": dropout.VERSION,
+        "dropout's bits": dropout.VERSION,
+        "optimizer's state": optimizer.VERSION,
     }
 
 

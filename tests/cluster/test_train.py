@@ -14,15 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import ray
+from jax.experimental.multihost_utils import process_allgather
 from safetensors.numpy import load_file
 
 from bertjax.cluster import train as module
 from bertjax.cluster.failures import LESS
 from bertjax.cluster.train import finetune
-from bertjax.cluster.worker import work
+from bertjax.cluster.worker import _joined, work
 from bertjax.errors import UserError
 from bertjax.tracking.fetch import fetch
 from bertjax.tracking.runs import list_runs
@@ -94,7 +96,7 @@ def two_workers(config, tmp_path_factory, seen, counted, tracking):
     """(result, the run folder) of an undisturbed training."""
 
     def watched(settings):
-        opened, beside = [], {}  # files that Python opens to write; Ray's other processes
+        opened, beside = [], {}  # files that Python opens to write; settings of Ray's processes
 
         def note(event, arguments):
             if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
@@ -106,7 +108,8 @@ def two_workers(config, tmp_path_factory, seen, counted, tracking):
             with suppress(OSError):  # it has ended
                 if parent_of(process).name == str(os.getppid()):
                     title = (process / "cmdline").read_text().rstrip("\0 ")
-                    beside[title] = (process / "environ").read_text()
+                    variables = (process / "environ").read_bytes().split(b"\0")
+                    beside[title] = [x.decode() for x in variables if x.startswith(b"RAY_TRAIN")]
         rank = ray.train.get_context().get_world_rank()
         (seen / f"{rank}.json").write_text(json.dumps({"opened": opened, "beside": beside}))
         return outcome
@@ -187,7 +190,7 @@ def test_nothing_is_waited_for_longer_than_it_takes(two_workers, seen):
     """A process of Ray Train's that asks a dashboard, which is none here; its look at reports."""
     beside = seen_by(seen, 0)["beside"]
     (controller,) = [title for title in beside if title.startswith("ray::TrainController")]
-    assert "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S=0.25\0" in beside[controller]
+    assert "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S=1" in beside[controller]
     assert not [title for title in beside if "Cleaner" in title], list(beside)
 
 
@@ -341,6 +344,17 @@ def killed(settings) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+LOST = f"^training lost a process, most likely because the system .*: {LESS}; --resume"
+
+
+def one_killed(settings) -> None:
+    """The other fails too, since what it waits for does not come."""
+    with _joined(distributed=False):
+        if jax.process_index() == 1:
+            killed(settings)
+        process_allgather(np.zeros(1))
+
+
 @pytest.mark.parametrize(
     ("work", "message"),
     [
@@ -348,7 +362,8 @@ def killed(settings) -> None:
             greedy,
             f"^training ran out of memory: {LESS}; --resume takes the rows as they were read$",
         ),
-        (killed, f"^training lost a process, most likely because the system .*: {LESS}; --resume"),
+        (killed, LOST),
+        (one_killed, LOST),
     ],
 )
 def test_a_worker_without_memory_ends_the_training(

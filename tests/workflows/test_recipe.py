@@ -9,13 +9,24 @@ import jax
 import numpy as np
 import pytest
 
+from bertjax.checkpoints.run_file import RunFile
 from bertjax.data.packing import plan_packing
+from bertjax.errors import UserError
+from bertjax.training.configs import OptimizerConfig
 from bertjax.training.parallel import make_runner
+from bertjax.training.snapshots import refuse_other_settings
 from bertjax.training.vocabulary import Vocabulary
 from bertjax.workflows import recipe
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.finetune import finetune
-from bertjax.workflows.recipe import balanced_weights, describe_plan, load_start, narrow
+from bertjax.workflows.recipe import (
+    balanced_weights,
+    circumstances,
+    describe_plan,
+    load_start,
+    narrow,
+    settings,
+)
 
 IDS = np.array([[0, 1, 2, 3]], np.int32)
 
@@ -48,6 +59,29 @@ def test_without_dropout_a_key_changes_nothing(config):
     own, half = logits(config, key), logits(replace(config, dropout=0.5), key)
     for one, other in ((own, plain), (half, plain), (half, own)):
         assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dropout": 0.3},
+        {"seed": 1},
+        {"epochs": 2},
+        {"optimizer": OptimizerConfig(learning_rate=1.0)},
+        {"rematerialise": True},
+    ],
+)
+def test_a_run_of_another_setting_is_not_gone_on_from(config, changed):
+    def circumstances_of(config: FinetuneConfig) -> dict:
+        run = RunFile(
+            ("title",), "tag", False, 8, settings=settings(config), data={"fingerprint": ""}
+        )
+        return circumstances(config, run)
+
+    found, wanted = circumstances_of(config), circumstances_of(replace(config, **changed))
+    with pytest.raises(UserError, match=f"other settings: {next(iter(changed))} was .* and is "):
+        refuse_other_settings(found, wanted, "here")
+    refuse_other_settings(found, found, "here")
 
 
 def test_the_written_model_keeps_the_dropout_of_its_checkpoint(config):
