@@ -73,9 +73,7 @@ def test_without_dropout_a_key_changes_nothing(config):
 )
 def test_a_run_of_another_setting_is_not_gone_on_from(config, changed):
     def circumstances_of(config: FinetuneConfig) -> dict:
-        run = RunFile(
-            ("title",), "tag", False, 8, settings=settings(config), data={"fingerprint": ""}
-        )
+        run = RunFile(settings=settings(config), data={"fingerprint": ""})
         return circumstances(config, run)
 
     found, wanted = circumstances_of(config), circumstances_of(replace(config, **changed))
