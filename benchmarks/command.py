@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from benchmarks.processes import ChildError
+from benchmarks.processes import ProgramError
 from bertjax.cli import STYLE
 from bertjax.errors import UserError
 
@@ -21,13 +21,13 @@ def run_command(
 ) -> int:
     """Run `benchmarks.NAME`.
 
-    Exit status: `run`'s, or 0; 2 a mistake or a failed child, told in one line.
+    Exit status: `run`'s, or 0; 2 a mistake or a failed program, told in one line.
     """
     config = tyro.cli(kind, prog=f"python -m benchmarks.{name}", args=arguments, config=STYLE)
     try:
         return run(config) or 0
-    except (UserError, ChildError) as error:
-        line = error.line if isinstance(error, ChildError) else error
+    except (UserError, ProgramError) as error:
+        line = error.line if isinstance(error, ProgramError) else error
         print(f"benchmarks.{name}: {line}", file=sys.stderr)
         return 2
 

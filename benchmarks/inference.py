@@ -8,6 +8,7 @@ the last two all sides read the same weights and tokenizer, and the peers sort t
 take the best of a few batch sizes. Each side is a process of its own, and the sides take turns.
 """
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from benchmarks.machine import cpu_model, use_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.shapes import Shape
-from benchmarks.speed import OURS, Record, measure, print_speeds
+from benchmarks.speed import OURS, Record, Side, measure, print_speeds
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT, resolve
 from bertjax.errors import UserError
 
@@ -84,9 +85,13 @@ class Task:
     precisions: tuple[Precision, ...]
     folder: Path  # for the models
 
-    def measure(self, part: Part, facts: Record, settings: Record) -> list[Record]:
+    def sides(self, part: Part) -> list[Side]:
+        return sides(part, self.engines, self.precisions)
+
+    def measure(
+        self, part: Part, taking: Sequence[Side], facts: Record, settings: Record
+    ) -> list[Record]:
         config = self.config
-        taking = sides(part, self.engines, self.precisions)
         facts = {"part": part, "threads": config.threads, **facts}
         settings = {"threads": config.threads, **settings}
         return measure("inference", taking, facts, settings, config.rounds, PROCESSOR, config.quick)
@@ -172,7 +177,8 @@ def _forward(task: Task, texts: Sequence[str]) -> list[Panel]:
         settings = {**shape.settings(), "repeats": task.config.repeats}
         folder = task.model(str(shape), "make_random", {"sizes": settings["sizes"]})
         facts = {"shape": str(shape), "repeats": task.config.repeats}
-        records = task.measure("forward", facts, {**settings, "folder": folder})
+        settings |= {"folder": folder}
+        records = task.measure("forward", task.sides("forward"), facts, settings)
         print_speeds(
             f"Forward pass, {shape}", records, lambda who, s=shape: s.forward_flops(who == OURS)
         )
@@ -192,20 +198,35 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
     Path(settings["texts"]).write_text(json.dumps(texts), encoding="utf-8")
     reference = run_child("reference_classes", settings, PROCESSOR).result
     settings |= {"batch_sizes": config.batch_sizes, "repeats": config.passes}
+    taking = [_with_batch_size(side, settings) for side in task.sides("texts")]
     facts = {
         "texts": len(texts),
+        "fingerprint": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
         "data": [Path(name).name for name in config.data],
+        "columns": config.text,
+        "checkpoint": Path(config.checkpoint).name,
+        "batch_sizes": config.batch_sizes,
         "class_counts": reference["class_counts"],
     }
-    records = task.measure("texts", facts, settings)
+    records = task.measure("texts", taking, facts, settings)
     title = f"{len(texts):,} texts, from text to probabilities"
     print_texts(title, records)
     return [panel(title, shown)] if (shown := counted(records)) else []
 
 
+def _with_batch_size(side: Side, settings: Record) -> Side:
+    """With the size of batches that is fastest for a peer; ours needs none."""
+    if side.name == OURS:
+        return side
+    own = {**settings, "precision": side.precision, **side.settings}
+    chosen = run_child("choose_batch", own, PROCESSOR).result
+    return replace(side, settings={**side.settings, "batch_size": chosen["batch_size"]})
+
+
 def _one_text(task: Task, texts: Sequence[str]) -> list[Panel]:
     settings = {"folder": task.classifier(), "text": ONE_TEXT, "calls": task.config.calls}
-    records = task.measure("one-text", {"calls": task.config.calls}, settings)
+    facts = {"calls": task.config.calls, "checkpoint": Path(task.config.checkpoint).name}
+    records = task.measure("one-text", task.sides("one-text"), facts, settings)
     title = f"One text of {records[0]['tokens']} tokens"
     print_one_text(f"{title}, {task.config.calls} calls a process", records)
     return [panel(f"{title}, from text", records, "text_p50_s")]

@@ -33,6 +33,7 @@ class Engine:
 ENGINES = (
     Engine(OURS, ("bfloat16", "float32")),
     Engine("torch", ("bfloat16", "float32"), packages=("torch",)),
+    Engine("torch, autocast", ("bfloat16",), packages=("torch",)),
     Engine("torch.compile", ("bfloat16", "float32"), FORWARD_ONLY, ("torch",)),
     Engine("ONNX Runtime", ("float32", "int8"), packages=("onnx", "onnxruntime")),
     Engine("OpenVINO", ("bfloat16", "float32"), packages=("openvino",)),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.records import megabytes, print_table, ratio
-from benchmarks.speed import Record, by_side, median_of, ours_median, times_ours
+from benchmarks.speed import Compared, Record, by_side, median_of, share_of_peak, spread
 
 LEAST_AGREEMENT = 0.995  # of classes with torch's in float32, for int8 to count
 
@@ -14,8 +14,9 @@ def counted(records: Sequence[Record]) -> list[Record]:
 
 
 def print_texts(title: str, records: Sequence[Record]) -> None:
-    columns = ("", "", "median", "texts a second", "ours is faster", "of peak", "first pass")
-    columns += ("batch", "agrees with torch", "peak memory")
+    columns = ("", "", "median", "by process", "texts a second")
+    columns += (*Compared(records, "call_s").columns(), "of peak", "batch")
+    columns += ("agrees with torch", "peak memory")
     print_table(title, columns, texts_rows(records))
     if len(counted(records)) < len(records):
         print(f"int8 does not count: fewer than {LEAST_AGREEMENT:.1%} of its classes agree\n")
@@ -23,10 +24,11 @@ def print_texts(title: str, records: Sequence[Record]) -> None:
 
 def texts_rows(records: Sequence[Record]) -> list[list[str]]:
     """A row a side; the arithmetic of its share of the peak is that of real tokens."""
-    ours = ours_median(records, "call_s")
+    compared = Compared(records, "call_s")
     rows = []
     for (who, precision), own in by_side(records).items():
         seconds = median_of(own, "call_s")
+        cells = compared.cells(seconds, precision)
         share = median_of(own, "flops") / seconds / median_of(own, "matmul_flops")
         sizes = sorted({str(r["batch_size"] or "packed") for r in own})
         rows.append(
@@ -34,10 +36,10 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
                 who,
                 precision,
                 f"{seconds:.2f} s",
+                spread(own, "call_s", 1.0, 2),
                 f"{own[0]['texts'] / seconds:,.0f}",
-                times_ours(seconds, ours) if counted(own) == own else "-",
-                f"{share:.0%}",
-                f"{median_of(own, 'first_s'):.2f} s",
+                *(cells if counted(own) == own else ["-"] * len(cells)),
+                share_of_peak(share, precision),
                 ", ".join(sizes),
                 f"{min(r['agreement'] for r in own):.2%}",
                 megabytes(median_of(own, "peak_bytes")),
@@ -48,14 +50,16 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
 
 def print_one_text(title: str, records: Sequence[Record]) -> None:
     columns = ("", "", "tokens p50", "p99", "text p50", "p99", "text / tokens")
-    columns += ("ours is faster: tokens", "text", "peak memory")
+    for key, what in (("tokens_p50_s", "tokens"), ("text_p50_s", "text")):
+        columns += tuple(f"{what}: {column}" for column in Compared(records, key).columns())
+    columns += ("peak memory",)
     print_table(title, columns, one_text_rows(records))
 
 
 def one_text_rows(records: Sequence[Record]) -> list[list[str]]:
     """A row a side: the median over its processes of each percentile."""
     keys = ("tokens_p50_s", "tokens_p99_s", "text_p50_s", "text_p99_s")
-    ours = [ours_median(records, key) for key in keys]
+    tokens, text = Compared(records, "tokens_p50_s"), Compared(records, "text_p50_s")
     rows = []
     for (who, precision), own in by_side(records).items():
         values = [median_of(own, key) for key in keys]
@@ -65,8 +69,8 @@ def one_text_rows(records: Sequence[Record]) -> list[list[str]]:
                 precision,
                 *(f"{value * 1e3:.2f} ms" for value in values),
                 ratio(values[2], values[0]),
-                times_ours(values[0], ours[0]),
-                times_ours(values[2], ours[2]),
+                *tokens.cells(values[0], precision),
+                *text.cells(values[2], precision),
                 megabytes(median_of(own, "peak_bytes")),
             ]
         )

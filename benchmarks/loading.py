@@ -22,7 +22,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from benchmarks.shapes import SIZES
-from benchmarks.speed import OURS, median_of
+from benchmarks.speed import OURS, median_of, tell_disturbed
 
 LOADERS = {"bertjax": "load_bertjax", "transformers": "load_transformers"}
 
@@ -50,6 +50,7 @@ def run(config: LoadingConfig) -> None:
         file_bytes = run_child("make_random", settings, PROCESSOR).result["file_bytes"]
         runs = _measure(folder, 2 if config.quick else config.repeats)
     _check_equal_sums(runs)
+    tell_disturbed([result for results in runs.values() for result in results])
     name = "loading-quick" if config.quick else "loading"
     for who, results in runs.items():
         for result in results:
@@ -69,7 +70,7 @@ def _measure(folder: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
     for turn in tqdm(range(repeats), desc="loading", unit="pair"):
         for who in list(LOADERS) if turn % 2 == 0 else reversed(LOADERS):
             child = run_child(LOADERS[who], {"folder": folder}, PROCESSOR)
-            runs[who].append(child.result)
+            runs[who].append({**child.result, "others_cores": round(child.others_cores, 2)})
     return runs
 
 

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bertjax.errors import UserError
+
 PACKAGES = (
     "bertjax",
     "jax",
@@ -39,6 +41,12 @@ PACKAGES = (
     "libtpu",
 )
 
+# How variables begin that change what is measured; those that benchmarks set are in each record.
+_DECISIVE = ("GLIBC_TUNABLES", "JAX_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_", "OMP_", "XLA_")
+
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_GPU_DRIVER = Path("/proc/driver/nvidia/version")
+
 _CHECKOUT = Path(__file__).parents[1]
 _MEASURED = ("bertjax", "benchmarks", ":!benchmarks/results")  # whose changes count
 
@@ -53,9 +61,31 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "huge_pages": _chosen(_HUGE_PAGES),
+        "gpu_driver": _first_line(_GPU_DRIVER),
         "versions": versions(PACKAGES),
+        "variables": decisive_variables(),
         **checkout(),
     }
+
+
+def decisive_variables() -> dict[str, str]:
+    """Those of the environment that may change a figure; of a path only the last part is kept."""
+    found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_DECISIVE)}
+    return {k: Path(v).name if Path(v).is_absolute() else v for k, v in found.items()}
+
+
+def _first_line(path: Path) -> str | None:
+    """None where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except OSError:
+        return None
+
+
+def _chosen(path: Path) -> str | None:
+    """What stands in brackets, which is how Linux shows the choice: `always [madvise] never`."""
+    return (_first_line(path) or "").partition("[")[2].partition("]")[0] or None
 
 
 def checkout(folder: Path = _CHECKOUT) -> dict[str, Any]:
@@ -119,7 +149,13 @@ def busy_seconds(stat: Path = Path("/proc/stat")) -> float:
 
 
 def use_cores(count: int) -> None:
-    """Keep this process and its children to so many cores, so that all compute with as many."""
+    """Keep this process and its children to so many cores, so that all compute with as many.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if count > usable_cores():
+        raise UserError(f"--threads {count} is more than the {usable_cores()} cores there are")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 

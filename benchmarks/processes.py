@@ -23,12 +23,14 @@ _LOG_LINES = 15  # of a child that failed, which its error shows
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")  # how a traceback ends
 
 
-class ChildError(RuntimeError):
-    """A child failed: `line` says how in one, the message shows its last lines of output."""
+_OURS_TO_SET = ("GLIBC_TUNABLES", "MALLOC_")  # how variables begin that benchmarks set themselves
 
-    def __init__(self, module: str, status: int, output: str) -> None:
+
+class ProgramError(RuntimeError):
+    """A program failed: `line` says how in one, the message shows its last lines of output."""
+
+    def __init__(self, ended: str, output: str) -> None:
         lines = [line for line in output.splitlines() if line.strip()]
-        ended = f"benchmarks.children.{module} ended with status {status}"
         super().__init__("\n".join([f"{ended}:", *lines[-_LOG_LINES:]]))
         raised = [line for line in lines if _RAISED.match(line)]  # notes may follow
         said = (raised or lines or ["it printed nothing"])[-1].strip()
@@ -50,22 +52,21 @@ def run_child(
 ) -> Child:
     """Run `python -m benchmarks.children.MODULE` and wait.
 
-    The Hub is left out: all that a child reads is on this machine. `environment`: variables of the
-    child beside those of this process.
+    `environment`: variables of the child beside those of this process.
 
     Raises:
-        ChildError: it failed.
+        ProgramError: it failed.
     """
-    with tempfile.TemporaryDirectory(prefix="bertjax-benchmark-") as folder:
-        result, log = Path(folder, "result.json"), Path(folder, "log")
-        program = [sys.executable, "-m", f"benchmarks.children.{module}"]
-        variables = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    with tempfile.TemporaryDirectory(prefix="bertjax-benchmark-") as name:
+        folder = Path(name)
+        result, log = folder / "result.json", folder / "log"
+        command = child_command(module, settings, folder)
         began, busy = time.perf_counter(), busy_seconds()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*program, json.dumps(settings), str(result)],
+                [*command, str(result)],
                 cwd=ROOT,
-                env=variables | (environment or {}),
+                env=child_environment(environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -73,9 +74,29 @@ def run_child(
         wall_s = time.perf_counter() - began
         others = max(0.0, busy_seconds() - busy - own) / wall_s
         if status or not result.exists():
-            raise ChildError(module, status, log.read_text(encoding="utf-8", errors="replace"))
+            ended = f"benchmarks.children.{module} ended with status {status}"
+            raise ProgramError(ended, log.read_text(encoding="utf-8", errors="replace"))
         values = json.loads(result.read_text(encoding="utf-8"))
         return Child(values, wall_s, peak_bytes, others)
+
+
+def child_command(module: str, settings: dict[str, Any], folder: Path) -> list[str]:
+    """What starts a child, but for the file of its result; its settings are written to `folder`.
+
+    To a file, since one argument holds 128 KiB at most, and some settings are texts.
+    """
+    path = folder / f"{module}.json"
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return [sys.executable, "-m", f"benchmarks.children.{module}", str(path)]
+
+
+def child_environment(own: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's variables, but those that benchmarks set themselves; and a child's `own`.
+
+    The Hub is left out: all that a child reads is on this machine.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OURS_TO_SET)}
+    return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | (own or {})
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int, float]:

@@ -57,9 +57,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(table)
 
 
-def ratio(ours: float, theirs: float) -> str:
-    """ours / theirs, for a cell."""
-    return f"{ours / theirs:.2f}" if theirs else "-"
+def ratio(a: float, b: float) -> str:
+    """a / b, for a cell."""
+    return f"{a / b:.2f}" if b else "-"
 
 
 def megabytes(count: float) -> str:

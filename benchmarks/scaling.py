@@ -22,6 +22,7 @@ from benchmarks.machine import cpu_model, describe_machine, usable_cores
 from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
+from bertjax.errors import UserError
 
 Record = dict[str, Any]
 
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(config: ScalingConfig) -> None:
     check_counts(config, "rows", "train_rows", "repeats", "object_store_mb")
+    if not config.workers or min(config.workers) < 1:
+        raise UserError(f"--workers must be 1 or more each, found {config.workers}")
     require("ray")
     if config.quick:
         config = replace(config, rows=400, train_rows=500, repeats=1, workers=config.workers[:1])

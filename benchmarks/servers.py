@@ -1,7 +1,5 @@
 """Servers that a benchmark sends requests to: each a process of its own, on a port of loopback."""
 
-import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.processes import PROCESSOR, ROOT
+from benchmarks.processes import PROCESSOR, ROOT, ProgramError, child_command, child_environment
 from bertjax.checkpoints.resolve import DEFAULT_CHECKPOINT
 
 Form = Literal["bertjax", "torch", "infinity"]
@@ -46,6 +44,7 @@ class Program:
     """How a server is started and asked."""
 
     side: str
+    precision: str  # of matrix products
     command: Callable[[int], list[str]]  # of a port
     ready: str  # path that tells whether it is
     predict: str  # path of a prediction
@@ -57,6 +56,7 @@ class Server:
     """One that answers."""
 
     side: str
+    precision: str  # of matrix products
     url: str  # of a prediction
     form: Form
     ready_s: float  # from the start of the program
@@ -65,17 +65,17 @@ class Server:
 
 def bertjax_server(folder: str, precision: str, *flags: str) -> Program:
     command = [sys.executable, "-m", "bertjax", "serve", folder, "--precision", precision, *flags]
-    return Program("bertjax", _with_port(command), "/ready", "/predict", "bertjax")
+    return Program("bertjax", precision, _with_port(command), "/ready", "/predict", "bertjax")
 
 
 def transformers_server(folder: str, threads: int) -> Program:
     """`children.torch_server`."""
 
     def command(port: int) -> list[str]:
-        settings = json.dumps({"folder": folder, "port": port, "threads": threads})
-        return [sys.executable, "-m", "benchmarks.children.torch_server", settings, os.devnull]
+        settings = {"folder": folder, "port": port, "threads": threads}
+        return child_command("torch_server", settings, Path(folder).parent)
 
-    return Program("transformers", command, "/health", "/predict", "torch")
+    return Program("transformers", "float32", command, "/health", "/predict", "torch")
 
 
 def infinity_server(program: Path, folder: str, engine: Literal["torch", "optimum"]) -> Program:
@@ -84,7 +84,7 @@ def infinity_server(program: Path, folder: str, engine: Literal["torch", "optimu
     # Its warm-up sends more tokens than the model has positions, which its ONNX engine cannot cut.
     command += ["--engine", engine, "--device", "cpu", "--no-model-warmup", "--host", "127.0.0.1"]
     side = "infinity, torch" if engine == "torch" else "infinity, ONNX"
-    return Program(side, _with_port(command), "/health", "/classify", "infinity")
+    return Program(side, "float32", _with_port(command), "/health", "/classify", "infinity")
 
 
 def _with_port(command: list[str]) -> Callable[[int], list[str]]:
@@ -100,13 +100,11 @@ def started(
     `environment`: variables of the program beside those of this process.
 
     Raises:
-        RuntimeError: it ends, or is not ready in time; the message has its last lines.
+        ProgramError: it ends, or is not ready in time.
     """
     port = _free_port()
     variables = {
-        **os.environ,
         **PROCESSOR,
-        "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(threads),
         "DO_NOT_TRACK": "1",
         "INFINITY_ANONYMOUS_USAGE_STATS": "0",
@@ -117,7 +115,7 @@ def started(
         process = subprocess.Popen(
             program.command(port),
             cwd=ROOT,
-            env=variables,
+            env=child_environment(variables),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -125,7 +123,7 @@ def started(
             _wait_until_ready(process, f"http://127.0.0.1:{port}{program.ready}", log)
             seconds = time.perf_counter() - began
             url = f"http://127.0.0.1:{port}{program.predict}"
-            yield Server(program.side, url, program.form, seconds, process.pid)
+            yield Server(program.side, program.precision, url, program.form, seconds, process.pid)
         finally:
             process.terminate()
             try:
@@ -146,8 +144,7 @@ def _wait_until_ready(process: subprocess.Popen, url: str, log) -> None:
                 break
             time.sleep(_POLL)
     log.seek(0)
-    tail = log.read().decode(errors="replace").splitlines()[-15:]
-    raise RuntimeError("a server did not become ready:\n" + "\n".join(tail))
+    raise ProgramError("a server did not become ready", log.read().decode(errors="replace"))
 
 
 def _free_port() -> int:

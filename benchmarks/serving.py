@@ -10,6 +10,7 @@ beside infinity-emb, which batches, with torch and with ONNX Runtime (in an envi
 again. `benchmarks.soak` asks for long.
 """
 
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import check_counts, run_command
-from benchmarks.machine import cpu_model, describe_machine, usable_cores
+from benchmarks.machine import cpu_model, describe_machine, usable_cores, use_cores
 from benchmarks.mixed_texts import mixed_texts
 from benchmarks.processes import PROCESSOR, require, run_child
 from benchmarks.records import append_record, print_table, ratio
@@ -34,6 +35,9 @@ from benchmarks.servers import (
     transformers_server,
 )
 from bertjax.errors import UserError
+from bertjax.models.configs import Precision
+
+BARE = "bare forward"
 
 Record = dict[str, Any]
 
@@ -46,12 +50,12 @@ class ServingConfig(AskConfig):
     """Of each run with many connections, after as many as there are texts."""
     rounds: int = 3
     """Runs a server, which take turns; medians count."""
-    precision: str = "float32"
-    """Of ours: float32, bfloat16 or auto. The peers compute in float32."""
+    precision: Precision = "float32"
+    """Of ours. The peers compute in float32."""
     infinity: Path | None = None
     """The command of infinity-emb, if it is to take part."""
     threads: int = 2
-    """Cores that a server may use."""
+    """Cores that client and servers share."""
     quick: bool = False
     """Few texts and requests, without peers: shows that it runs, and nothing else."""
 
@@ -63,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: ServingConfig) -> None:
     check_counts(config, "texts", "requests", "connections", "rounds", "threads")
     require("fastapi", "aiohttp")
-    if config.infinity is not None and not config.infinity.exists():
-        raise UserError(f"--infinity {config.infinity} is not there: name the command of a venv")
+    config = replace(config, infinity=_program(config.infinity))
+    use_cores(config.threads)
+    if config.precision == "auto":
+        config = replace(config, **run_child("auto_precision", {}, PROCESSOR).result)
     if config.quick:
         config = replace(config, texts=8, requests=16, connections=4, rounds=1)
     else:
@@ -83,6 +89,15 @@ def run(config: ServingConfig) -> None:
             bench.show_latency(servers[0])
             bench.show_throughput(servers)
     print(f"{cpu_model()}, {usable_cores()} cores, which client and servers share")
+
+
+def _program(path: Path | None) -> Path | None:
+    """Where it is, from any folder. UserError: it is not there, or cannot be run."""
+    if path is None:
+        return None
+    if found := shutil.which(path):
+        return Path(found).absolute()
+    raise UserError(f"--infinity {path} is no program: name infinity_emb in the bin of its venv")
 
 
 class _Bench:
@@ -120,27 +135,26 @@ class _Bench:
             with started(self.ours(), self.config.threads, compiled) as server:
                 # The first one also compiles what later starts take from the cache.
                 self._load(server, 1, len(self.texts))
-            records.append(self._record("start", number=number, ready_s=server.ready_s))
+            records.append(self._record("start", server, number=number, ready_s=server.ready_s))
         again = statistics.median(r["ready_s"] for r in records[1:])
         print(f"ready after {records[0]['ready_s']:.1f} s, started again after {again:.1f} s")
 
     def show_latency(self, server: Server) -> None:
         records = []
         for _ in range(self.config.rounds):
-            settings = {"texts": self.texts, "folder": self.folder}
-            settings["precision"] = self.config.precision
+            settings = {"texts": self.texts, "folder": self.folder, "precision": server.precision}
             bare = run_child("bare_forward", settings, PROCESSOR).result
-            records.append(self._record("one text", side="bare forward", **bare))
+            records.append(self._record("one text", server, **{**bare, "side": BARE}))
             found = self._load(server, 1, len(self.texts))
-            records.append(self._record("one text", side=server.side, **found))
+            records.append(self._record("one text", server, **found))
         print_table("One text at a time", ("", "p50", "p99", "p50 / bare"), latency_rows(records))
 
     def show_throughput(self, servers: list[Server]) -> None:
         records = []
-        for _ in range(self.config.rounds):
-            for server in servers:
+        for turn in range(self.config.rounds):
+            for server in servers if turn % 2 == 0 else servers[::-1]:
                 found = self._load(server, self.config.connections, self.config.requests)
-                records.append(self._record("many", side=server.side, **found))
+                records.append(self._record("many", server, **found))
         print_table(
             f"{self.config.connections} connections, a text a request",
             ("", "requests/s", "ours / theirs", "p50", "p99", "failed", "same labels"),
@@ -158,13 +172,19 @@ class _Bench:
         }
         return run_child("http_load", settings).result
 
-    def _record(self, part: str, **facts: Any) -> Record:
+    def _record(self, part: str, server: Server, **facts: Any) -> Record:
         labels = facts.pop("labels", None)
         record = {
             "benchmark": "serving",
             "part": part,
-            "precision": self.config.precision,
+            "side": server.side,
+            "precision": server.precision,
+            "texts": len(self.texts),
+            "columns": self.config.text,
+            "data": [Path(name).name for name in self.config.data],
+            "checkpoint": Path(self.config.checkpoint).name,
             "connections": self.config.connections,
+            "threads": self.config.threads,
             "device": "cpu",
             **facts,
         }
@@ -174,7 +194,7 @@ class _Bench:
 
 def latency_rows(records: Sequence[Record]) -> list[list[str]]:
     """A row a side, of medians over the rounds."""
-    bare = _median(records, "bare forward", "p50_s")
+    bare = _median(records, BARE, "p50_s")
     rows = []
     for side in dict.fromkeys(r["side"] for r in records):
         p50, p99 = _median(records, side, "p50_s"), _median(records, side, "p99_s")

@@ -2,7 +2,7 @@
 
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,14 +68,21 @@ def measure(
         around = {"others_cores": round(child.others_cores, 2), "machine": machine}
         return {**who, **facts, "environment": environment, **child.result, **around}
 
-    with ThreadPoolExecutor(at_once) as pool:
-        for record in tqdm(pool.map(run, turns), benchmark, len(turns), unit="run"):
-            append_record(name, record)
-            records.append(record)
+    for record in tqdm(_each(run, turns, at_once), benchmark, len(turns), unit="run"):
+        append_record(name, record)
+        records.append(record)
     if at_once > 1:  # the others were these
         return records
     tell_disturbed(records)
     return records
+
+
+def _each(run: Callable[[Side], Record], turns: Sequence[Side], at_once: int) -> Iterator[Record]:
+    if at_once == 1:  # and none is begun after one that failed
+        yield from map(run, turns)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        yield from pool.map(run, turns)
 
 
 def tell_disturbed(records: Sequence[Record]) -> None:
@@ -101,39 +108,63 @@ def median_of(records: Sequence[Record], key: str) -> float:
     )
 
 
-def ours_median(records: Sequence[Record], key: str) -> float | None:
-    """Of bertjax, in the precision that is its first; None if it is not among them."""
-    own = [side for (who, _), side in by_side(records).items() if who == OURS]
-    return median_of(own[0], key) if own else None
+class Compared:
+    """Sides beside bertjax, by the medians of what the records have under `key`.
+
+    Beside bertjax in its first precision, and, where it was measured in several, in their own too.
+    """
+
+    def __init__(self, records: Sequence[Record], key: str) -> None:
+        own = {side: part for side, part in by_side(records).items() if side[0] == OURS}
+        self._ours = {precision: median_of(part, key) for (_, precision), part in own.items()}
+
+    def columns(self) -> tuple[str, ...]:
+        if len(self._ours) < 2:
+            return ("ours is faster",)
+        return (f"ours in {next(iter(self._ours))} is faster", "in the same")
+
+    def cells(self, seconds: float, precision: str) -> list[str]:
+        """How many times as fast bertjax is; a dash where there is nothing to compare with."""
+        first = next(iter(self._ours.values()), 0.0)
+        own = [self._ours.get(precision, 0.0)] if len(self._ours) > 1 else []
+        return [ratio(seconds, ours) for ours in (first, *own)]
 
 
-def times_ours(theirs: float, ours: float | None) -> str:
-    """How many times as fast ours is, for a cell; a dash without ours."""
-    return "-" if ours is None else ratio(theirs, ours)
+def spread(records: Sequence[Record], key: str, scale: float = 1e3, digits: int = 1) -> str:
+    """From the least to the most of the processes' medians, for a cell; by default in ms."""
+    medians = [scale * median_of([record], key) for record in records]
+    return f"{min(medians):,.{digits}f} to {max(medians):,.{digits}f}"
 
 
 def print_speeds(title: str, records: list[Record], flops: Callable[[str], float]) -> None:
     """A row a side: time, how many times as fast bertjax is, share of the peak, memory."""
-    columns = ("", "", "median", "ours is faster", "of peak", "first call", "peak memory")
+    columns = ("", "", "median", "by process", *Compared(records, "call_s").columns())
+    columns += ("of peak", "first call", "peak memory")
     print_table(title, columns, speed_rows(records, flops))
 
 
 def speed_rows(records: Sequence[Record], flops: Callable[[str], float]) -> list[list[str]]:
     """The cells of `print_speeds`; `flops` of one call, by the name of the side."""
-    sides = by_side(records)
-    ours = ours_median(records, "call_s")
+    compared = Compared(records, "call_s")
     rows = []
-    for (who, precision), own in sides.items():
+    for (who, precision), own in by_side(records).items():
         seconds = median_of(own, "call_s")
+        share = flops(who) / seconds / median_of(own, "matmul_flops")
         rows.append(
             [
                 who,
                 precision,
                 f"{seconds * 1e3:,.1f} ms",
-                times_ours(seconds, ours),
-                f"{flops(who) / seconds / median_of(own, 'matmul_flops'):.0%}",
+                spread(own, "call_s"),
+                *compared.cells(seconds, precision),
+                share_of_peak(share, precision),
                 f"{median_of(own, 'first_s'):.1f} s",
                 megabytes(median_of(own, "peak_bytes")),
             ]
         )
     return rows
+
+
+def share_of_peak(share: float, precision: str) -> str:
+    """For a cell; a dash for int8, whose peak is not measured."""
+    return "-" if precision == "int8" else f"{share:.0%}"

@@ -79,14 +79,14 @@ def prepare(
     Raises:
         UserError: the table cannot be read, or has other columns.
     """
-    from bertjax.data.sources import read_table
+    from bertjax.data.sources import SAMPLE, read_table
 
     table = read_table(data, text, label)
     columns = {"text": list(text), "label": label}
     place = str(Path(data).resolve()) if Path(data).exists() else data
-    if quick:
+    if quick or not (Path(data).exists() or data == SAMPLE):  # else each training would fetch it
         columns = {"text": ["text"], "label": "label"}
-        place = few_rows(table.texts, table.labels or [], folder)
+        place = write_rows(table.texts, table.labels or [], folder, QUICK_ROWS if quick else None)
     precision = run_child("auto_precision", {}, PROCESSOR).result["precision"]
     settings = {
         "data": place,
@@ -106,15 +106,15 @@ def prepare(
     return Task(benchmark, settings, facts, folder, quick)
 
 
-def few_rows(texts: list[str], labels: list[str], folder: Path) -> str:
-    """A table of `QUICK_ROWS` of the rows, or of all if there are fewer."""
+def write_rows(texts: list[str], labels: list[str], folder: Path, most: int | None = None) -> str:
+    """A table of the rows, of `most` of them if there are more."""
     import pandas as pd
 
     from bertjax.data.splits import split_rows
 
     frame = pd.DataFrame({"text": texts, "label": labels})
-    if len(frame) > QUICK_ROWS:
-        frame = frame.iloc[split_rows(labels, QUICK_ROWS / len(frame), 0)[1]]
+    if most and len(frame) > most:
+        frame = frame.iloc[split_rows(labels, most / len(frame), 0)[1]]
     path = folder / "rows.csv"
     frame.to_csv(path, index=False)
     return str(path)

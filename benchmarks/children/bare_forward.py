@@ -13,6 +13,7 @@ from benchmarks.children.result import jax_device, read_settings, write_result
 from benchmarks.children.timing import time_calls
 from bertjax.data.ladder import LENGTHS, ladder_lengths
 from bertjax.data.tokens import tokenize
+from bertjax.process import tune_malloc
 
 
 def main() -> None:
@@ -46,4 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tune_malloc()  # as the server's command does
     main()

@@ -1,13 +1,12 @@
 """The probabilities of many texts, from text, in one library."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.children.classifier import Classifier, open_classifier
+from benchmarks.children.classifier import open_classifier
 from benchmarks.children.engines import device_of, peak_flops, read_config
 from benchmarks.children.result import read_settings, write_result
 from benchmarks.children.timing import time_calls
@@ -16,17 +15,13 @@ from benchmarks.shapes import Size
 from benchmarks.speed import OURS
 from bertjax.data.tokens import load_tokenizer, tokenize
 
-_SAMPLE = 10  # every tenth text chooses the size of batches
-
 
 def main() -> None:
     settings = read_settings()
     engine, precision, folder = settings["engine"], settings["precision"], Path(settings["folder"])
     texts = json.loads(Path(settings["texts"]).read_text(encoding="utf-8"))
     classifier = open_classifier(engine, folder, precision, settings["threads"])
-    size = None
-    if engine != OURS:
-        size = fastest_size(classifier, texts[::_SAMPLE], settings["batch_sizes"])
+    size = settings.get("batch_size")  # of none bertjax alone has need
     found = np.empty(0)
 
     def classify() -> None:
@@ -43,18 +38,6 @@ def main() -> None:
     }
     result["device"] = device_of(engine)
     write_result(result | {"matmul_flops": peak_flops(engine, precision)})
-
-
-def fastest_size(classifier: Classifier, sample: Sequence[str], sizes: Sequence[int]) -> int:
-    """The texts a batch with which the sample takes least time."""
-
-    def seconds(size: int) -> float:
-        began = time.perf_counter()
-        classifier.probabilities(sample, size)
-        return time.perf_counter() - began
-
-    seconds(sizes[0])  # warm-up
-    return min(sizes, key=seconds)
 
 
 def arithmetic(folder: Path, texts: Sequence[str], engine: str) -> dict[str, float]:

@@ -26,8 +26,8 @@ def open_engine(name: str, folder: Path, precision: str, threads: int) -> Forwar
 
             checkpoint = bertjax.load(folder, "text-classification", precision=precision)  # pyright: ignore[reportArgumentType]
             return bertjax_forward(checkpoint)
-        case "torch" | "torch.compile":
-            return _torch(folder, precision, threads, compiled=name == "torch.compile")
+        case "torch" | "torch, autocast" | "torch.compile":
+            return _torch(folder, precision, threads, name)
         case "ONNX Runtime":
             return _onnxruntime(folder, precision, threads)
         case "OpenVINO":
@@ -72,18 +72,20 @@ def bertjax_forward(checkpoint: Any) -> Forward:
     return lambda ids, mask: np.asarray(logits(params, ids, mask))
 
 
-def _torch(folder: Path, precision: str, threads: int, compiled: bool) -> Forward:
+def _torch(folder: Path, precision: str, threads: int, name: str) -> Forward:
+    """In bfloat16: weights of it, or autocast, which rounds float32 weights in each call."""
     import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    call = torch.compile(model) if compiled else model
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    autocast, short = name == "torch, autocast", precision == "bfloat16"
+    kind = torch.bfloat16 if short and not autocast else torch.float32
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=kind).eval()
+    call = torch.compile(model) if name == "torch.compile" else model
 
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         inputs = (torch.from_numpy(array.astype(np.int64)) for array in (ids, mask))
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             return call(*inputs).logits.float().numpy()
 
     return forward

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children.result import Clock, jax_device, read_settings, write_result
+from bertjax.process import collect_seldom, leave_objects, tune_malloc
+
+if __name__ == "__main__":  # before other imports, as the command does
+    tune_malloc()
+    collect_seldom()
+
 from bertjax import cli
-from bertjax.process import tune_malloc
 from bertjax.training.progress import Progress
 
 CLOCK = Clock()
@@ -104,5 +109,5 @@ def _arguments(settings: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    tune_malloc()  # as the command does
     main()
+    leave_objects()

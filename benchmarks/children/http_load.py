@@ -29,7 +29,10 @@ def label_of(form: str, answer: dict[str, Any]) -> str:
 
 
 async def load(settings: dict[str, Any]) -> dict[str, Any]:
-    """Send `requests` of the texts in turn, after `warm_up` that do not count."""
+    """Send `requests` of the texts in turn, after `warm_up` that do not count.
+
+    Rate and times are of those that were answered; `failed` counts all that were not.
+    """
     texts, form = settings["texts"], settings["form"]
     total = settings["warm_up"] + settings["requests"]
     seconds: list[float] = []
@@ -48,17 +51,19 @@ async def load(settings: dict[str, Any]) -> dict[str, Any]:
             async with session.post(settings["url"], json=body_of(form, texts[text])) as answer:
                 # A failure may be told in plain text.
                 found = await answer.json() if answer.status == 200 else None
+            if found is None:
+                failed += 1
+                continue
+            labels[text] = label_of(form, found)
             if number >= settings["warm_up"]:
                 seconds.append(time.perf_counter() - sent)
-            if found is not None:
-                labels[text] = label_of(form, found)
-            else:
-                failed += 1
 
     connector = aiohttp.TCPConnector(limit=settings["connections"])
     async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
         await asyncio.gather(*(client(session) for _ in range(settings["connections"])))
     wall = time.perf_counter() - began
+    if not seconds:
+        raise RuntimeError(f"{settings['url']} answered none of {settings['requests']} requests")
     p50, p99 = np.percentile(seconds, (50, 99)).tolist()
     return {
         "requests_s": len(seconds) / wall,

@@ -12,7 +12,7 @@ NO_ANSWER = "no answer"  # of a request that got no status either
 
 
 def read_settings() -> dict[str, Any]:
-    return json.loads(sys.argv[1])
+    return json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 
 
 def write_result(result: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.command import check_counts, run_command
-from benchmarks.processes import ChildError
+from benchmarks.processes import ProgramError
 from bertjax.errors import UserError
 
 
@@ -42,7 +42,7 @@ For simplicity, JAX has removed its internal frames.
 """
 
     def run(config: Config) -> None:
-        raise ChildError("train_torch", 1, output)
+        raise ProgramError("benchmarks.children.train_torch ended with status 1", output)
 
     assert run_command("training", Config, run, []) == 2
     assert capsys.readouterr().err == (
@@ -59,4 +59,4 @@ For simplicity, JAX has removed its internal frames.
     ],
 )
 def test_without_an_exception_the_last_line_tells(output: str, line: str) -> None:
-    assert ChildError("a", 2, output).line == f"benchmarks.children.a ended with status 2: {line}"
+    assert ProgramError("a server did not start", output).line == f"a server did not start: {line}"

@@ -68,7 +68,7 @@ def test_what_is_not_installed_is_told(
 ) -> None:
     monkeypatch.setattr(inference, "missing", lambda _: ["KerasHub"])
     names = [engine.name for engine in inference._taking_part(InferenceConfig())]
-    assert names == ["bertjax", "torch", "ONNX Runtime", "OpenVINO"]
+    assert names == ["bertjax", "torch", "torch, autocast", "ONNX Runtime", "OpenVINO"]
     assert capsys.readouterr().out.startswith("KerasHub is not installed: it is left out")
 
 
@@ -77,17 +77,19 @@ def test_every_part_gives_a_table_and_a_panel(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The children are replaced by what they report; the rest runs as it is."""
-    made, drawn = [], []
+    made, drawn, sizes = [], [], []
 
     def run_child(program: str, settings: dict[str, Any], environment) -> processes.Child:
         assert environment == PROCESSOR
         made.append(program)
         Path(settings.get("folder", "/")).mkdir(exist_ok=True)
-        return processes.Child({"precision": "bfloat16", "class_counts": [1, 2]}, 1.0, 1)
+        result = {"precision": "bfloat16", "class_counts": [1, 2], "batch_size": len(made)}
+        return processes.Child(result, 1.0, 1)
 
     def measure(benchmark, sides, facts, settings, rounds, environment, quick):
         assert (benchmark, rounds, quick) == ("inference", 1, True)
         assert environment == PROCESSOR
+        sizes.append([side.settings.get("batch_size") for side in sides])
         times = {f"{what}_{p}_s": 0.1 for what in ("tokens", "text") for p in ("p50", "p99")}
         result = {"call_s": [0.1], "first_s": 1.0, "matmul_flops": 1e12, "peak_bytes": 1e8}
         result |= {"batch_size": 16, "agreement": 1.0, "flops": 1e9, "tokens": 32, **times}
@@ -99,15 +101,16 @@ def test_every_part_gives_a_table_and_a_panel(
     assert inference.main(["--quick"]) == 0
     assert made == [
         *("auto_precision", "make_random", "export_peers"),
-        *("make_head", "export_peers", "reference_classes"),
+        *("make_head", "export_peers", "reference_classes", *["choose_batch"] * 7),
     ]
+    assert sizes[1] == [None, None, 7, 8, 9, 10, 11, 12, 13]  # ours has none
     shown = capsys.readouterr().out
     titles = ("Forward pass, tiny-2x8", "40 texts, from text to probabilities", "One text of 32")
     assert all(title in shown for title in titles)
     assert [(name, [len(panel.bars) for panel in panels]) for name, panels in drawn] == [
-        ("inference-forward-quick", [10]),
-        ("inference-texts-quick", [8]),
-        ("inference-one-text-quick", [8]),
+        ("inference-forward-quick", [11]),
+        ("inference-texts-quick", [9]),
+        ("inference-one-text-quick", [9]),
     ]
 
 

@@ -9,6 +9,7 @@ def test_ours_is_first_and_the_shorter_precision_before_the_longer() -> None:
         ("bertjax", "float32"),
         ("torch", "bfloat16"),
         ("torch", "float32"),
+        ("torch, autocast", "bfloat16"),
         ("ONNX Runtime", "float32"),
         ("ONNX Runtime", "int8"),
         ("OpenVINO", "bfloat16"),

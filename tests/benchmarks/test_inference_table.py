@@ -28,10 +28,13 @@ def test_a_row_of_texts_tells_rate_batches_and_agreement() -> None:
     ]
     assert inference_table.texts_rows(records) == [
         [
-            *("bertjax", "float32", "10.00 s", "100", "1.00", "50%", "20.00 s"),
+            *("bertjax", "float32", "10.00 s", "10.00 to 10.00", "100", "1.00", "50%"),
             *("packed", "100.00%", "500 MB"),
         ],
-        ["ORT", "int8", "5.00 s", "200", "0.50", "100%", "10.00 s", "32", "99.60%", "500 MB"],
+        [
+            *("ORT", "int8", "5.00 s", "5.00 to 5.00", "200", "0.50", "-"),
+            *("32", "99.60%", "500 MB"),
+        ],
     ]
 
 
@@ -41,13 +44,13 @@ def test_int8_that_changes_classes_does_not_count(capsys: pytest.CaptureFixture[
         texts_record("ORT", "int8", 5.0, 0.99),
     ]
     assert inference_table.counted(records) == records[:1]
-    assert inference_table.texts_rows(records)[1][4] == "-"
+    assert inference_table.texts_rows(records)[1][5] == "-"
     inference_table.print_texts("Texts", records)
     assert "int8 does not count" in capsys.readouterr().out
 
 
 def test_without_bertjax_nothing_is_compared_with_it() -> None:
-    assert inference_table.texts_rows([texts_record("ORT", "int8", 5.0, 1.0)])[0][4] == "-"
+    assert inference_table.texts_rows([texts_record("ORT", "int8", 5.0, 1.0)])[0][5] == "-"
 
 
 def test_a_row_of_one_text_compares_with_and_without_the_tokenizer() -> None:

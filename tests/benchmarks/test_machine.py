@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import machine
+from bertjax.errors import UserError
 
 
 def test_the_facts_are_json_and_name_what_counts() -> None:
@@ -61,6 +62,29 @@ def test_idle_time_is_not_busy(tmp_path: Path) -> None:
     path.write_text("cpu  100 10 20 9999 999 1 2 7 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
     assert machine.busy_seconds(path) * os.sysconf("SC_CLK_TCK") == 140
     assert machine.busy_seconds(tmp_path / "absent") == 0
+
+
+def test_variables_that_may_change_a_figure_are_told_without_folders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
+    monkeypatch.setenv("LD_PRELOAD", "/home/somebody/libjemalloc.so")
+    monkeypatch.setenv("HOME_OF_NOTHING", "x")
+    found = machine.decisive_variables()
+    assert (found["XLA_FLAGS"], found["LD_PRELOAD"]) == ("--xla_a=1", "libjemalloc.so")
+    assert "HOME_OF_NOTHING" not in found
+
+
+def test_the_choice_in_brackets_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "enabled"
+    path.write_text("always [madvise] never\n")
+    assert machine._chosen(path) == "madvise"
+    assert machine._chosen(tmp_path / "absent") is None
+
+
+def test_more_cores_than_there_are_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="--threads 4096 is more than the"):
+        machine.use_cores(4096)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not kept to here")

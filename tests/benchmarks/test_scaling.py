@@ -1,4 +1,14 @@
+import pytest
+
+from benchmarks import scaling
 from benchmarks.scaling import ScalingConfig, _ingestions, ingestion_rows, training_rows
+
+
+@pytest.mark.parametrize("workers", [[], ["0", "2"]])
+def test_no_workers_are_a_mistake(workers, capsys):
+    assert scaling.main(["--workers", *workers]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("benchmarks.scaling: --workers must be 1 or more each")
 
 
 def ingestion(rows, workers, seconds):

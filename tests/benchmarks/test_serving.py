@@ -1,10 +1,33 @@
 import asyncio
+import sys
 
 import pytest
 from aiohttp import web
 
+from benchmarks import serving
 from benchmarks.children.http_load import body_of, label_of, load
+from benchmarks.processes import ProgramError
+from benchmarks.servers import Program, started
 from benchmarks.serving import latency_rows, throughput_rows
+
+
+def test_a_mistake_is_one_line(tmp_path, capsys):
+    plain = tmp_path / "infinity_emb"
+    plain.touch()  # and nobody may execute it
+    for path in (tmp_path, plain):
+        assert serving.main(["--infinity", str(path)]) == 2
+        told = f"benchmarks.serving: --infinity {path} is no program: name infinity_emb in the bin"
+        assert capsys.readouterr().err == f"{told} of its venv\n"
+    with pytest.raises(SystemExit):
+        serving.main(["--precision", "fp16"])
+
+
+def test_a_server_that_ends_is_told_by_its_last_error():
+    broken = [sys.executable, "-c", "raise ValueError('no model')"]
+    program = Program("broken", "float32", lambda port: broken, "/ready", "/predict", "torch")
+    with pytest.raises(ProgramError) as told, started(program, 1):
+        pass
+    assert told.value.line == "a server did not become ready: ValueError: no model"
 
 
 def latency(side, p50, p99):
@@ -84,3 +107,16 @@ def test_load_sends_every_text_and_counts_what_fails(answered_by):
     assert found["failed"] == 3
     assert found["requests_s"] > 0
     assert 0 < found["p50_s"] <= found["p99_s"]
+
+
+def test_failures_are_no_fast_answers(answered_by):
+    async def predict(request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async def measure():
+        async with answered_by(predict) as url:
+            settings = {"texts": ["a"], "form": "torch", "connections": 1, "url": url}
+            return await load(settings | {"warm_up": 1, "requests": 2})
+
+    with pytest.raises(RuntimeError, match="answered none of 2 requests"):
+        asyncio.run(measure())

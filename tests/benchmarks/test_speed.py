@@ -1,5 +1,7 @@
+import pytest
+
 from benchmarks import speed
-from benchmarks.processes import Child
+from benchmarks.processes import Child, ProgramError
 
 
 def record(who: str, seconds: list[float], peak: float = 1e12) -> dict[str, object]:
@@ -21,19 +23,47 @@ def test_a_row_is_of_the_median_of_medians_and_the_first_side_is_ours() -> None:
         record("bertjax", [0.2, 0.1, 0.3]),
     ]
     assert speed.speed_rows(records, flops={"bertjax": 1e11, "torch": 1e11}.__getitem__) == [
-        ["bertjax", "float32", "200.0 ms", "1.00", "50%", "2.0 s", "3,000 MB"],
-        ["torch", "float32", "400.0 ms", "2.00", "25%", "2.0 s", "3,000 MB"],
+        ["bertjax", "float32", "200.0 ms", "200.0 to 200.0", "1.00", "50%", "2.0 s", "3,000 MB"],
+        ["torch", "float32", "400.0 ms", "400.0 to 400.0", "2.00", "25%", "2.0 s", "3,000 MB"],
     ]
+
+
+def test_the_spread_is_of_the_medians_of_processes() -> None:
+    records = [record("a", [0.1, 0.2, 9.0]), record("a", [0.3, 0.3, 0.1])]
+    assert speed.spread(records, "call_s") == "200.0 to 300.0"
+    assert speed.spread(records, "call_s", 1.0, 2) == "0.20 to 0.30"
+
+
+def test_a_side_is_compared_with_bertjax_at_its_best_and_in_the_same_precision() -> None:
+    ours = [record("bertjax", [0.1]) | {"precision": "bfloat16"}, record("bertjax", [0.4])]
+    compared = speed.Compared([*ours, record("torch", [0.8])], "call_s")
+    assert compared.columns() == ("ours in bfloat16 is faster", "in the same")
+    assert compared.cells(0.8, "float32") == ["8.00", "2.00"]
+    assert compared.cells(0.8, "int8") == ["8.00", "-"]
+
+
+def test_int8_has_no_share_of_a_peak() -> None:
+    assert speed.share_of_peak(0.5, "int8") == "-"
+    assert speed.share_of_peak(0.5, "float32") == "50%"
+
+
+def test_none_is_begun_after_one_that_failed(monkeypatch) -> None:
+    ran = []
+
+    def run_child(module, settings, environment):
+        ran.append(module)
+        raise ProgramError("broken", "")
+
+    monkeypatch.setattr(speed, "run_child", run_child)
+    sides = [speed.Side(name, "float32", name) for name in "ab"]
+    with pytest.raises(ProgramError):
+        speed.measure("training", sides, {}, {}, 1, {}, quick=True)
+    assert ran == ["a"]
 
 
 def test_without_bertjax_nothing_is_compared_with_it() -> None:
     records = [record("ORT", [0.2]) | {"precision": "int8"}]
-    assert speed.speed_rows(records, flops=lambda _: 1e11)[0][:4] == [
-        "ORT",
-        "int8",
-        "200.0 ms",
-        "-",
-    ]
+    assert speed.speed_rows(records, flops=lambda _: 1e11)[0][4] == "-"
 
 
 def test_another_precision_is_another_side() -> None:

@@ -5,12 +5,13 @@ import pytest
 
 from benchmarks import trainings
 from benchmarks.processes import Child
+from bertjax.data import sources
 from bertjax.errors import UserError
 
 
 def test_a_few_rows_keep_every_class(tmp_path: Path) -> None:
     labels = ["a"] * 300 + ["b"] * 100
-    path = trainings.few_rows([f"text {i}" for i in range(400)], labels, tmp_path)
+    path = trainings.write_rows([f"text {i}" for i in range(400)], labels, tmp_path, 96)
     lines = Path(path).read_text().splitlines()
     assert lines[0] == "text,label"
     assert [sum(line.endswith(name) for line in lines) for name in (",a", ",b")] == [72, 24]
@@ -56,6 +57,17 @@ def test_the_quick_table_has_columns_of_its_own(children, tmp_path: Path) -> Non
     assert task.settings["data"] == str(tmp_path / "rows.csv")
     assert (task.settings["text"], task.settings["label"]) == (["text"], "label")
     assert task.name == "finetune-quick"
+
+
+def test_what_is_not_on_this_machine_is_fetched_once(children, tmp_path, monkeypatch) -> None:
+    table = sources.read_table("sample", ["title", "description"], "tag")
+    monkeypatch.setattr(sources, "read_table", lambda *_: table)
+    columns = (("title", "description"), "tag")
+    task = trainings.prepare("finetune", "owner/name", *columns, 2, quick=False, folder=tmp_path)
+    monkeypatch.undo()
+    read = sources.read_table(task.settings["data"], ("text",), "label")
+    assert (read.texts, read.labels) == (table.texts, table.labels)
+    assert task.settings["text"] == ["text"]
 
 
 def test_a_column_that_is_not_there_is_a_mistake_before_the_first_training(

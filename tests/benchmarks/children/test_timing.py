@@ -1,3 +1,4 @@
+import fcntl
 from pathlib import Path
 from threading import Event, Thread
 
@@ -20,6 +21,20 @@ def test_none_is_timed_while_another_prepares(tmp_path: Path) -> None:
         order.append("prepared")
     thread.join()
     assert order == ["prepared", "timed"]
+
+
+def test_steps_that_warm_up_disturb_no_other_child(tmp_path: Path) -> None:
+    lock, held = str(tmp_path / "lock"), []
+
+    def step() -> None:
+        with open(lock) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+
+    time_steps(step, lambda _: None, repeats=2, together=3, lock=lock)
+    assert len(held) == 3 * 3
 
 
 def test_a_time_is_the_mean_of_the_steps_that_are_waited_for_together(monkeypatch) -> None:
