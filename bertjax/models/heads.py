@@ -163,9 +163,12 @@ def make_model(
         input_ids: int [B, T]; [B, M, T] for multiple-choice, as are the others then.
         attention_mask: [B, T], 0 at padding. Default: no padding.
         token_type_ids: int [B, T]. Default: 0.
-        position_ids: int [B, T]. Default: 0 to T - 1, or from 0 in each packed sequence.
+        position_ids: int [B, T]. Default: 0 to T - 1, or from 0 in each packed sequence and 0 at
+            padding.
         segment_ids: int [B, T], instead of attention_mask: 0 at padding, 1..n for the n-th
-            sequence packed in the row. Outputs that are one a row become one a sequence.
+            sequence packed in the row. Outputs that are one a row become one a sequence. A row
+            may be longer than `config.max_position_embeddings`; a sequence must not be, which
+            cannot be seen when this is traced: its tokens beyond all take the last position.
         max_segments: S, the most sequences in a row; static. Default: T.
         output_hidden_states, output_attentions: static; return these too. The last layer then
             computes every token, and draws dropout for it, also where the head reads first tokens.

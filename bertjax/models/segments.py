@@ -19,11 +19,14 @@ def visible(segment_ids: jax.Array) -> jax.Array:
 
 
 def positions(segment_ids: jax.Array) -> jax.Array:
-    """Position of each token in its own sequence, from 0. [B, T] -> int32 [B, T]."""
+    """Position of each token in its own sequence, from 0. [B, T] -> int32 [B, T].
+
+    Padding has 0 and does not count on: it may be longer than a model has positions.
+    """
     index = jnp.arange(segment_ids.shape[1], dtype=jnp.int32)
     before = jnp.pad(segment_ids, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
     starts = jnp.where(segment_ids != before, index, 0)
-    return index - jax.lax.cummax(starts, axis=1)
+    return jnp.where(segment_ids > 0, index - jax.lax.cummax(starts, axis=1), 0)
 
 
 def members(segment_ids: jax.Array, max_segments: int) -> jax.Array:

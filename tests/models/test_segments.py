@@ -28,15 +28,37 @@ def test_a_query_sees_its_own_sequence_and_padding_sees_all_real_tokens():
 
 
 def test_positions_restart_with_each_sequence():
-    np.testing.assert_array_equal(segments.positions(IDS), [[0, 1, 2, 0, 1, 0], [0, 1, 0, 1, 2, 3]])
+    np.testing.assert_array_equal(segments.positions(IDS), [[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 2, 3]])
+
+
+def test_padding_has_no_position_however_long_it_is():
+    ids = jnp.array([[1, 1, 1, 2, 2, 2, 2, *[0] * 9], [0] * 16])
+    found = segments.positions(ids)
+    np.testing.assert_array_equal(found, [[0, 1, 2, 0, 1, 2, 3, *[0] * 9], [0] * 16])
+
+
+def test_padding_reads_no_position_that_its_text_does_not_have(build, tiny):
+    model, params = build("text-classification")
+    text = jnp.array([[3, 5, 8, 9]])
+    own = model.apply(params, None, text).logits[0]
+    # A row longer than the model has positions, and one of padding alone.
+    padding = ((0, 1), (0, tiny.max_position_embeddings))
+    ids, numbers = jnp.pad(text, padding), jnp.pad(jnp.ones_like(text), padding)
+    name = "bert/embeddings/position_embeddings"
+    table = params[name]["embeddings"].at[4:].set(jnp.nan)  # 0 x nan would reach the text
+    params = {**params, name: {"embeddings": table}}
+    found = model.apply(params, None, ids, segment_ids=numbers, max_segments=1).logits
+    np.testing.assert_allclose(found[0, 0], own, atol=1e-5)
+    assert np.isfinite(found).all()
 
 
 @settings(deadline=None, max_examples=50)  # the first example compiles
 @given(st.lists(st.integers(0, 3), min_size=16, max_size=16))
-def test_positions_count_within_runs(ids):
+def test_positions_count_within_runs_of_tokens(ids):
     expected: list[int] = []
     for i, number in enumerate(ids):
-        expected.append(expected[-1] + 1 if i and ids[i - 1] == number else 0)
+        goes_on = i > 0 and number > 0 and ids[i - 1] == number
+        expected.append(expected[-1] + 1 if goes_on else 0)
     found = segments.positions(jnp.array([ids], jnp.int32))
     np.testing.assert_array_equal(found[0], expected)
 
