@@ -14,6 +14,8 @@ import numpy as np
 
 from bertjax.errors import UserError
 
+VERSION = 1  # of the order and packing of rows: a run of another version is not gone on from
+
 ROW_LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
 LONG_ROW_LENGTHS = (768, 1024)  # where attention is local
 _TILE = 8  # tokens, to a multiple of which the longest text is rounded up

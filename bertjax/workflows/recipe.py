@@ -15,6 +15,7 @@ import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.checkpoints.run_file import RunFile
+from bertjax.data import packing
 from bertjax.data.batches import Batch
 from bertjax.data.packing import Plan
 from bertjax.models import dropout
@@ -226,6 +227,8 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
         "platform": jax.default_backend(),  # another one packs other rows, and rounds elsewhere
         "dropout's bits": dropout.VERSION,
         "optimizer's state": optimizer.VERSION,
+        "packing of rows": packing.VERSION,
+        "jax": jax.__version__,
     }
 
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from bertjax.checkpoints.run_file import RunFile
+from bertjax.data import packing
 from bertjax.data.packing import plan_packing
 from bertjax.errors import UserError
+from bertjax.models import dropout
+from bertjax.training import optimizer
 from bertjax.training.configs import OptimizerConfig
 from bertjax.training.parallel import make_runner
 from bertjax.training.snapshots import refuse_other_settings
@@ -80,6 +83,27 @@ def test_a_run_of_another_setting_is_not_gone_on_from(config, changed):
     with pytest.raises(UserError, match=f"other settings: {next(iter(changed))} was .* and is "):
         refuse_other_settings(found, wanted, "here")
     refuse_other_settings(found, found, "here")
+
+
+@pytest.mark.parametrize(
+    ("module", "version", "name"),
+    [
+        (dropout, "VERSION", "dropout's bits"),
+        (optimizer, "VERSION", "optimizer's state"),
+        (packing, "VERSION", "packing of rows"),
+        (jax, "__version__", "jax"),
+    ],
+)
+def test_a_run_of_another_version_is_not_gone_on_from(config, monkeypatch, module, version, name):
+    run = RunFile(settings=settings(config), data={"fingerprint": ""})
+    found = circumstances(config, run)
+    monkeypatch.setattr(module, version, "other")
+    wanted = circumstances(config, run)
+    with pytest.raises(UserError, match=rf"^.* settings: {name} was \S+ and is 'other'; give.*$"):
+        refuse_other_settings(found, wanted, "here")  # in one line
+    older = {key: value for key, value in found.items() if key != name}  # before it was compared
+    with pytest.raises(UserError, match=f"{name} was None and is"):
+        refuse_other_settings(older, found, "here")
 
 
 def test_the_written_model_keeps_the_dropout_of_its_checkpoint(config):
