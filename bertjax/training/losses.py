@@ -16,6 +16,8 @@ import optax
 
 Batch = Mapping[str, jax.Array | np.ndarray]
 
+_SINGLE_LABEL = "single_label_classification"
+
 
 def used(batch: Batch) -> Batch:
     """What losses read of a batch: none asks which texts of the table it holds."""
@@ -47,8 +49,15 @@ def example_losses(
     [..., C]; smoothing as in Szegedy et al. 2015, §7. multi_label_classification: binary cross
     entropy, mean over the classes, labels [..., C] of 0 and 1. regression: squared error, mean over
     the C targets, labels [..., C], or [...] if C is 1.
+
+    Args:
+        label_smoothing: the share of a target that is spread over all classes; single labels only.
+
+    Raises:
+        ValueError: the problem has no loss, or labels that cannot be smoothed.
     """
-    if problem_type == "single_label_classification":
+    _refuse_smoothing(label_smoothing, problem_type)
+    if problem_type == _SINGLE_LABEL:
         targets = labels
         if labels.ndim < logits.ndim:
             targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
@@ -71,12 +80,20 @@ def classification_loss(
 
     Args:
         apply: `apply` of a text-classification model.
+        problem_type, label_smoothing: as of `example_losses`.
         class_weights: C factors on the weight of an example, by its class; an example counts with
             its weight in the mean as well, as in torch's CrossEntropyLoss. For single labels only;
-            a soft one is a mixture of its classes, each with its factor.
+            a soft one is a mixture of its classes, each with its factor. With smoothing too, the
+            whole of a smoothed target has the factor of the label; in torch's CrossEntropyLoss what
+            is spread to a class has that class's own.
+
+    Raises:
+        ValueError: class weights or label smoothing for a problem that has not one class an
+            example.
     """
-    if class_weights is not None and problem_type != "single_label_classification":
+    if class_weights is not None and problem_type != _SINGLE_LABEL:
         raise ValueError(f"class_weights need one class an example, which {problem_type} has not")
+    _refuse_smoothing(label_smoothing, problem_type)
     factors = None if class_weights is None else jnp.asarray(class_weights, jnp.float32)
 
     def loss(params, key: jax.Array | None, batch: Batch) -> Sums:
@@ -95,6 +112,13 @@ def classification_loss(
         return Sums((losses * weights).sum(), weights.sum())
 
     return loss
+
+
+def _refuse_smoothing(label_smoothing: float, problem_type: str) -> None:
+    if label_smoothing and problem_type != _SINGLE_LABEL:
+        raise ValueError(
+            f"label_smoothing needs one class an example, which {problem_type} has not"
+        )
 
 
 def _weighted(

@@ -143,6 +143,25 @@ def test_class_weights_need_one_class_an_example(problem_type):
         classification_loss(apply, problem_type, class_weights=[1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize("problem_type", [MULTI, REGRESSION])
+def test_label_smoothing_needs_one_class_an_example(problem_type):
+    message = f"label_smoothing needs one class an example, which {problem_type} has not"
+    with pytest.raises(ValueError, match=message):
+        classification_loss(apply, problem_type, label_smoothing=0.1)
+    with pytest.raises(ValueError, match=message):
+        example_losses(LOGITS, LOGITS, problem_type, 0.1)
+    classification_loss(apply, problem_type, label_smoothing=0.0)
+
+
+def test_with_class_weights_a_smoothed_target_has_that_of_its_label():
+    # In torch's CrossEntropyLoss what is spread has the weights 2, 5 and 0.25 of its classes.
+    loss = classification_loss(apply, class_weights=[2.0, 5.0, 0.25], label_smoothing=0.3)
+    sums = loss(LOGITS[None], None, batch_of(np.array([[0, 2]], np.int32), [[1, 0]]))
+    smoothed = 0.8 * np.log(6) + 0.1 * np.log(3) + 0.1 * np.log(2)
+    assert_allclose(sums.loss, 2 * smoothed, rtol=1e-6)
+    assert sums.count == 2
+
+
 def test_multi_label_over_packed_rows():
     labels = np.array([[[1, 0], [1, 1]]], np.float32)  # [R, S, C]
     logits = jnp.log(jnp.array([[[1.0, 3.0], [1.0, 1.0]]]))
