@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from bertjax.training.interrupt import interrupt_flag
-from bertjax.training.losses import Batch, used
+from bertjax.training.losses import Batch, without_rows_of
 from bertjax.training.parallel import Runner, copied
 from bertjax.training.prefetch import prefetch
 from bertjax.training.progress import Listener
@@ -171,7 +171,7 @@ class _Loop:
         if batch is None:
             return None
         tokens = int(np.count_nonzero(batch["segment_ids"]))
-        return _Ready(self.runner.place_batch(used(batch)), tokens)
+        return _Ready(self.runner.place_batch(without_rows_of(batch)), tokens)
 
     def _epoch(
         self, ready: Iterator[_Ready | None], interrupted: Callable[[], bool]

@@ -19,8 +19,8 @@ Batch = Mapping[str, jax.Array | np.ndarray]
 _SINGLE_LABEL = "single_label_classification"
 
 
-def used(batch: Batch) -> Batch:
-    """What losses read of a batch: none asks which texts of the table it holds."""
+def without_rows_of(batch: Batch) -> Batch:
+    """A batch without `rows_of`, which no loss reads: a step need not be given it."""
     return {name: value for name, value in batch.items() if name != "rows_of"}
 
 

@@ -25,7 +25,7 @@ from bertjax.models.precision import resolve_precision
 from bertjax.training import optimizer
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import FitResult, LoopConfig, fit
-from bertjax.training.losses import classification_loss, used
+from bertjax.training.losses import classification_loss, without_rows_of
 from bertjax.training.parallel import Runner, make_runner
 from bertjax.training.progress import Listener
 from bertjax.training.snapshots import Keeper
@@ -113,7 +113,7 @@ class Training:
         """
 
         def compile_step() -> None:
-            batch = self.runner.place_batch(used(next(self.data.batches(0))))
+            batch = self.runner.place_batch(without_rows_of(next(self.data.batches(0))))
             self.runner.compile(jax.eval_shape(self.state, params), batch)
 
         with ThreadPoolExecutor(1, "compile") as aside:

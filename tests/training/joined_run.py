@@ -18,7 +18,7 @@ from bertjax.models.configs import BertConfig
 from bertjax.models.dropout import kept, random_bits
 from bertjax.models.heads import make_model
 from bertjax.training.configs import MeshShape
-from bertjax.training.losses import classification_loss
+from bertjax.training.losses import classification_loss, without_rows_of
 from bertjax.training.mesh import by_rows, make_mesh
 from bertjax.training.parallel import make_runner
 from bertjax.training.steps import init_state
@@ -65,7 +65,7 @@ def split_gradient(count: int, batch) -> dict[str, np.ndarray]:
     """Of a step whose parameters are split: what gradient descent of rate 1 takes away."""
     runner, state = start(MeshShape(fsdp=count), optax.sgd(1.0))
     before = flat(state.params)
-    after, _ = runner.step(runner.place(state), runner.place_batch(used(batch)))
+    after, _ = runner.step(runner.place(state), runner.place_batch(without_rows_of(batch)))
     after = flat(runner.collect(after.params))
     return {f"fsdp gradient {name}": before[name] - after[name] for name in before}
 
@@ -77,7 +77,7 @@ def training(batches) -> dict[str, np.ndarray]:
     for number, batch in enumerate(batches):
         if number == len(batches) // 2:  # as a run that goes on from a snapshot does
             state = runner.place(runner.collect(state))
-        state, metrics = runner.step(state, runner.place_batch(used(batch)))
+        state, metrics = runner.step(state, runner.place_batch(without_rows_of(batch)))
         losses.append(float(metrics["loss"]))
         if number == 0:
             gradient = flat(runner.collect(state.opt_state[0]))
@@ -117,10 +117,6 @@ def start(mesh: MeshShape, optimizer: optax.GradientTransformation):
     loss = classification_loss(model.apply)
     runner = make_runner("mesh", loss, optimizer, mesh=mesh)
     return runner, init_state(params, optimizer, SEED)
-
-
-def used(batch) -> dict[str, np.ndarray]:
-    return {name: value for name, value in batch.items() if name != "rows_of"}
 
 
 def flat(params) -> dict[str, np.ndarray]:
