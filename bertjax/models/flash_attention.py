@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from bertjax.models.dropout import hashed_columns, hashed_rows, key_words, positions
 from bertjax.models.flash_calls import backward, forward
-from bertjax.models.flash_kernels import Drops, Forms, Masks, Settings, Slopes
+from bertjax.models.flash_kernels import Drops, Forms, Masks, Residuals, Settings
 from bertjax.models.on_each_device import on_each_device
 
 
@@ -80,17 +80,17 @@ def _attend(settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | N
 
 
 def _attend_forward(settings, heads, masks, drops):
-    attended, log_sums = on_each_device(partial(forward, settings), heads, masks, drops)
-    return attended, (heads, masks, drops, attended, log_sums)
+    attended, lse = on_each_device(partial(forward, settings), heads, masks, drops)
+    return attended, (heads, masks, drops, attended, lse)
 
 
 def _attend_backward(settings, saved, gradient):
-    heads, masks, drops, attended, log_sums = saved
-    means = (attended.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1)
-    means = means.transpose(0, 2, 1)  # [B, N, T]
-    slopes = Slopes(Forms.of(settings, log_sums), Forms.of(settings, means))
+    heads, masks, drops, attended, lse = saved
+    delta = (attended.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1)
+    delta = delta.transpose(0, 2, 1)  # [B, N, T]
+    residuals = Residuals(Forms.of(settings, lse), Forms.of(settings, delta))
     kernel = partial(backward, settings)
-    return on_each_device(kernel, heads, masks, drops, gradient, slopes), None, None
+    return on_each_device(kernel, heads, masks, drops, gradient, residuals), None, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

@@ -15,8 +15,8 @@ from jax.experimental.pallas import triton as pltriton
 from bertjax.models.flash_kernels import (
     Drops,
     Masks,
+    Residuals,
     Settings,
-    Slopes,
     Tile,
     backward_kernel,
     forward_kernel,
@@ -26,31 +26,30 @@ from bertjax.models.flash_kernels import (
 def forward(
     settings: Settings, heads: jax.Array, masks: Masks, drops: Drops | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The attended values [B, T, N, K] and the logarithms of the softmax's sums [B, N, T].
+    """The attended values [B, T, N, K] and the log-sum-exp of scores, of base 2, [B, N, T].
 
     Args:
         heads: queries, keys and values, [B, T, 3, N, K], N a multiple of `settings.heads_at_once`.
         drops: None: no dropout.
     """
     rows, tokens, _, count, width = heads.shape
-    own = settings.forward_tile.own
+    own = settings.tile.own
     if settings.in_lanes:
         shape, block = (rows, tokens, count * width), (None, own, _lanes_of(settings))
         spec = pl.BlockSpec(block, lambda row, group, number: (row, number, group))
         form, block = (rows, count, 1, tokens), (None, settings.heads_at_once, 1, own)
-        sums = pl.BlockSpec(block, lambda row, group, number: (row, group, 0, number))
+        lse_spec = pl.BlockSpec(block, lambda row, group, number: (row, group, 0, number))
     else:
         shape, block = (rows, tokens, count, width), (None, own, None, width)
         spec = pl.BlockSpec(block, lambda row, head, number: (row, number, head, 0))
         form, block = (rows, count, tokens, 1), (None, None, own, 1)
-        sums = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
+        lse_spec = pl.BlockSpec(block, lambda row, head, number: (row, head, number, 0))
     outputs = [
         (spec, jax.ShapeDtypeStruct(shape, heads.dtype)),
-        (sums, jax.ShapeDtypeStruct(form, jnp.float32)),
+        (lse_spec, jax.ShapeDtypeStruct(form, jnp.float32)),
     ]
-    how = settings, settings.forward_tile
-    attended, log_sums = _run(forward_kernel, *how, heads, None, (masks, drops), outputs)
-    return attended.reshape(rows, tokens, count, width), log_sums.reshape(rows, count, tokens)
+    attended, lse = _run(forward_kernel, settings, heads, None, (masks, drops), outputs)
+    return attended.reshape(rows, tokens, count, width), lse.reshape(rows, count, tokens)
 
 
 def backward(
@@ -58,12 +57,12 @@ def backward(
     heads: jax.Array,
     masks: Masks,
     drops: Drops | None,
-    gradient: jax.Array,
-    slopes: Slopes,
+    attended_gradient: jax.Array,
+    residuals: Residuals,
 ) -> jax.Array:
-    """The gradient of heads, from that of what forward attended."""
+    """The gradient of heads [B, T, 3, N, K], from that of what forward attended [B, T, N, K]."""
     rows, tokens, _, count, width = heads.shape
-    own = settings.backward_tile.own
+    own = settings.tile.own
     if settings.in_lanes:
         shape, block = (rows, 3, tokens, count * width), (None, 3, own, _lanes_of(settings))
         spec = pl.BlockSpec(block, lambda row, group, number: (row, 0, number, group))
@@ -71,9 +70,8 @@ def backward(
         shape, block = heads.shape, (None, own, 3, None, width)
         spec = pl.BlockSpec(block, lambda row, head, number: (row, number, 0, head, 0))
     outputs = [(spec, jax.ShapeDtypeStruct(shape, heads.dtype))]
-    how = settings, settings.backward_tile
-    others = masks, drops, slopes
-    (found,) = _run(backward_kernel, *how, heads, gradient, others, outputs)
+    others = masks, drops, residuals
+    (found,) = _run(backward_kernel, settings, heads, attended_gradient, others, outputs)
     # By lanes the three parts of a head lie apart, and a program writes one block.
     return found.transpose(0, 2, 1, 3).reshape(heads.shape) if settings.in_lanes else found
 
@@ -85,15 +83,15 @@ def _lanes_of(settings: Settings) -> int:
 def _run(
     kernel: Callable,
     settings: Settings,
-    tile: Tile,
     heads: jax.Array,
-    gradient: jax.Array | None,
+    attended_gradient: jax.Array | None,
     others: tuple,
     outputs: list,
 ):
     """A program for each P tokens of each head, or few: it sees all that the head has."""
     rows, tokens, _, count, width = heads.shape
     together, lanes = settings.heads_at_once, _lanes_of(settings)
+    tile = settings.tile
     spans = _spans(others[0].queries.row[:, 0], tile)
 
     def whole(x, memory_space=None) -> pl.BlockSpec:
@@ -115,16 +113,16 @@ def _run(
         return pl.BlockSpec(block, lambda row, head, _: (row, 0, which, head, 0))
 
     arrays, specs = [heads] * 3, [part(which) for which in range(3)]
-    if gradient is not None:
+    if attended_gradient is not None:
         one_part = pl.BlockSpec((None, tokens, None, width), lambda row, head, _: (row, 0, head, 0))
-        arrays.append(gradient)
+        arrays.append(attended_gradient)
         specs.append(part(0) if settings.in_lanes else one_part)
     if settings.in_lanes:
         arrays = [x.reshape(rows, tokens, -1) for x in arrays]
     # A TPU has a memory for scalars.
     scalars = whole(spans, pltpu.SMEM if settings.in_lanes else None)
     return pl.pallas_call(
-        partial(kernel, settings, tile),
+        partial(kernel, settings),
         grid=(rows, count // together, tokens // tile.own),
         in_specs=(specs, (scalars, *jax.tree.map(whole, others))),
         out_specs=[spec for spec, _ in outputs],

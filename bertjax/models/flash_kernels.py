@@ -40,7 +40,7 @@ class Tile(NamedTuple):
     stages: int = 3
 
 
-_FORWARD, _BACKWARD = Tile(64, 64), Tile(64, 64)  # on a GPU
+_TILE = Tile(64, 64)  # on a GPU, in rows that are not shorter
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,21 @@ class Settings:
     width: int  # K
 
     @property
-    def forward_tile(self) -> Tile:
-        return self._tile(_FORWARD)
+    def tile(self) -> Tile:
+        """How the work of both kernels is cut.
 
-    @property
-    def backward_tile(self) -> Tile:
-        return self._tile(_BACKWARD)
-
-    def _tile(self, tile: Tile) -> Tile:
-        """Triton's sides are powers of two, 16 at least, no longer than a row.
-
-        A TPU's are its lanes, and alike: a row made a column there is [P, P].
+        Triton's sides are powers of two, 16 at least, no longer than a row. A TPU's are its lanes,
+        and alike: a row made a column there is [P, P].
         """
         if self.in_lanes:
             return Tile(_LANES, _LANES)
         most = max(16, pl.next_power_of_2(self.tokens))
-        return tile._replace(own=min(tile.own, most), others=min(tile.others, most))
+        return _TILE._replace(own=min(_TILE.own, most), others=min(_TILE.others, most))
 
     @property
     def multiple(self) -> int:
-        """Of which T is one."""
-        return max(*self.forward_tile[:2], *self.backward_tile[:2])
+        """What T is a multiple of, once rows are padded."""
+        return max(self.tile.own, self.tile.others)
 
     @property
     def in_lanes(self) -> bool:
@@ -82,7 +76,7 @@ class Settings:
 
     @property
     def heads_at_once(self) -> int:
-        """Of a program."""
+        """How many heads a program takes."""
         return max(1, _LANES // self.width) if self.in_lanes else 1
 
 
@@ -111,18 +105,17 @@ class Drops(NamedTuple):
     keys: Forms  # uint32 [B, T]: hashed columns, the same in each row
 
 
-class Slopes(NamedTuple):
-    """What the backward kernel reads besides."""
+class Residuals(NamedTuple):
+    """What the backward kernel reads of each query besides (Dao et al. 2022, algorithm 4)."""
 
-    log_sums: Forms  # float32 [B, N, T], from forward
-    means: Forms  # float32 [B, N, T]: of a query's probabilities' slopes, weighted by these
+    lse: Forms  # float32 [B, N, T]: log-sum-exp of its scores, of base 2, from forward
+    delta: Forms  # float32 [B, N, T]: sum over K of what it attended x the gradient of that
 
 
-def forward_kernel(
-    settings: Settings, tile: Tile, heads, others, attended_ref, log_sums_ref
-) -> None:
-    """P queries, over all keys."""
+def forward_kernel(settings: Settings, heads, others, attended_ref, lse_ref) -> None:
+    """What P queries attend, over all keys, and the log-sum-exp of their scores."""
     (query_ref, key_ref, value_ref), (spans, masks, drops) = heads, others
+    tile = settings.tile
     own = _span(pl.program_id(2), tile.own)
     segments = _column(masks.queries, own)
 
@@ -149,72 +142,78 @@ def forward_kernel(
         attended, total, highest = _over_seen(spans, add, sums)
         total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
         _put(attended_ref, attended * (scale(settings.dropout_rate) / total), lanes)
-        log_sums = highest + jnp.log2(total)
+        lse = highest + jnp.log2(total)
         if settings.in_lanes:
-            log_sums_ref[head] = _turned(log_sums)[:1]
+            lse_ref[head] = _turned(lse)[:1]
         else:
-            log_sums_ref[...] = log_sums
+            lse_ref[...] = lse
 
     _over_heads(settings, of_head)
 
 
-def backward_kernel(settings: Settings, tile: Tile, heads, others, gradient_ref) -> None:
-    """P keys, over all queries; then as many queries, over all keys.
+def backward_kernel(settings: Settings, heads, others, heads_gradient_ref) -> None:
+    """The gradients of P keys and values, over all queries; then of as many queries, over all keys.
 
-    Each tile is computed twice, for no two programs to add to the same gradient.
+    `heads` has, besides queries, keys and values, the gradient of what was attended. Each tile is
+    computed twice, for no two programs to add to the same gradient.
     """
-    query_ref, key_ref, value_ref, attended_ref = heads
-    spans, masks, drops, slopes = others
+    query_ref, key_ref, value_ref, attended_gradient_ref = heads
+    spans, masks, drops, residuals = others
+    tile = settings.tile
     own = _span(pl.program_id(2), tile.own)
-    parts = [gradient_ref.at[n] if settings.in_lanes else gradient_ref.at[:, n] for n in range(3)]
+    parts = [
+        heads_gradient_ref.at[n] if settings.in_lanes else heads_gradient_ref.at[:, n]
+        for n in range(3)
+    ]
     segments = _column(masks.keys, own)
 
     def of_head(head) -> None:
         lanes, drops_of_head = _lanes(settings, head), _drops_of(settings, drops, head)
-        log_sums_of, means_of = _of_head(settings, slopes, head)
+        lse_of, delta_of = _of_head(settings, residuals, head)
         key, value = _alone(key_ref[own, :], lanes), _alone(value_ref[own, :], lanes)
         zeros = jnp.zeros(key.shape)
 
         def add_queries(number, sums):
-            key_slope, value_slope = sums
+            key_gradient, value_gradient = sums
             at = _span(number, tile.others)
-            query, attended = query_ref[at, :], attended_ref[at, :]
-            weights, score_slopes = _tile(
+            query, attended_gradient = query_ref[at, :], attended_gradient_ref[at, :]
+            weights, score_gradient = _weights_and_gradient(
                 settings,
                 _product(key, 1, query, 1) * _unit(settings),
                 segments == masks.queries.row[:, at],
-                log_sums_of.row[:, at],
-                _product(value, 1, attended, 1),
-                means_of.row[:, at],
+                lse_of.row[:, at],
+                _product(value, 1, attended_gradient, 1),
+                delta_of.row[:, at],
                 _keep_of_queries(settings, drops_of_head, own, at),
             )
-            key_slope += _product(score_slopes, 1, query, 0)
-            return key_slope, value_slope + _product(weights, 1, attended, 0)
+            key_gradient += _product(score_gradient, 1, query, 0)
+            return key_gradient, value_gradient + _product(weights, 1, attended_gradient, 0)
 
-        key_slope, value_slope = _over_seen(spans, add_queries, (zeros, zeros))
-        _put(parts[1], key_slope * settings.width**-0.5, lanes)
-        _put(parts[2], value_slope * scale(settings.dropout_rate), lanes)
+        key_gradient, value_gradient = _over_seen(spans, add_queries, (zeros, zeros))
+        _put(parts[1], key_gradient * settings.width**-0.5, lanes)
+        _put(parts[2], value_gradient * scale(settings.dropout_rate), lanes)
 
-        query, attended = _alone(query_ref[own, :], lanes), _alone(attended_ref[own, :], lanes)
+        query = _alone(query_ref[own, :], lanes)
+        attended_gradient = _alone(attended_gradient_ref[own, :], lanes)
         own_segments = _column(masks.queries, own)
-        log_sums, means = _column(log_sums_of, own), _column(means_of, own)
+        lse, delta = _column(lse_of, own), _column(delta_of, own)
 
-        def add_keys(number, query_slope):
+        def add_keys(number, query_gradient):
             at = _span(number, tile.others)
             other_key = key_ref[at, :]
-            _, score_slopes = _tile(
+            _, score_gradient = _weights_and_gradient(
                 settings,
                 _product(query, 1, other_key, 1) * _unit(settings),
                 own_segments == masks.keys.row[:, at],
-                log_sums,
-                _product(attended, 1, value_ref[at, :], 1),
-                means,
+                lse,
+                _product(attended_gradient, 1, value_ref[at, :], 1),
+                delta,
                 _keep_of_keys(settings, drops_of_head, own, at),
             )
-            return query_slope + _product(score_slopes, 1, other_key, 0)
+            return query_gradient + _product(score_gradient, 1, other_key, 0)
 
-        query_slope = _over_seen(spans, add_keys, zeros)
-        _put(parts[0], query_slope * settings.width**-0.5, lanes)
+        query_gradient = _over_seen(spans, add_keys, zeros)
+        _put(parts[0], query_gradient * settings.width**-0.5, lanes)
 
     _over_heads(settings, of_head)
 
@@ -255,14 +254,14 @@ def _drops_of(settings: Settings, drops: Drops | None, head) -> Drops | None:
     return drops and drops._replace(queries=_of_head(settings, drops.queries, head))
 
 
-def _tile(settings: Settings, scores, sees, log_sums, weight_slopes, means, keep):
-    """The probabilities that are kept, yet to be scaled, and the slopes of scores; [P, C]."""
+def _weights_and_gradient(settings: Settings, scores, sees, lse, weight_gradient, delta, keep):
+    """The probabilities that are kept, yet to be scaled, and the gradient of scores; [P, C]."""
     scores = jnp.where(sees, scores, -jnp.inf)
-    weights = probabilities = jnp.exp2(scores - log_sums)
+    weights = probabilities = jnp.exp2(scores - lse)
     if keep is not None:
         weights = jnp.where(keep, probabilities, 0.0)
-        weight_slopes = jnp.where(keep, weight_slopes * scale(settings.dropout_rate), 0.0)
-    return weights, probabilities * (weight_slopes - means)
+        weight_gradient = jnp.where(keep, weight_gradient * scale(settings.dropout_rate), 0.0)
+    return weights, probabilities * (weight_gradient - delta)
 
 
 def _keep_of_keys(settings: Settings, drops: Drops | None, own, at) -> jax.Array | None:

@@ -71,7 +71,7 @@ def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
 def _look_up_backward(saved, g):
     table, ids = saved
     # Not plain zeros: these XLA's CPU backend would write before all else, and hold through the
-    # step: a tenth of its temporary memory. These are 0 whatever the slope is.
+    # step: a tenth of its temporary memory. These are 0 whatever the gradient is.
     zero = 0.0 * (g.ravel()[0] > 0).astype(g.dtype)
     return jnp.full_like(table, zero).at[ids].add(g), None
 

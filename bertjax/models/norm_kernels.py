@@ -81,12 +81,12 @@ def backward(
     update: jax.Array,
     weights: Weights,
     drops: Drops | None,
-    slopes: tuple[jax.Array, jax.Array],
+    gradients: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The gradients of residual, update, and scale and offset [B, P, 2, D], yet to be summed.
 
     Args:
-        slopes: the gradients of both results of forward.
+        gradients: of both results of forward.
     """
     rows, programs = _grid(residual)
     width = residual.shape[2]
@@ -103,7 +103,7 @@ def backward(
             jax.ShapeDtypeStruct((rows, programs, 2, width), jnp.float32),
         ),
         **_how(settings),
-    )(residual, update, weights, drops, slopes)
+    )(residual, update, weights, drops, gradients)
 
 
 def _grid(x: jax.Array) -> tuple[int, int]:
@@ -159,32 +159,34 @@ def _backward_kernel(
     update_ref,
     weights: Weights,
     drops,
-    slope_refs,
-    residual_slope_ref,
-    update_slope_ref,
+    gradient_refs,
+    residual_gradient_ref,
+    update_gradient_ref,
     sums_ref,
 ) -> None:
     """Of y = scale z + offset, where z is the sum, centred and divided by its deviation."""
-    long_ref, short_ref = slope_refs
+    long_ref, short_ref = gradient_refs
     chunks = _chunks(residual_ref)
 
     def some(tokens, sums):
         # All that is read is asked for before any of it is waited for.
         both = [_sum(settings, residual_ref, update_ref, drops, tokens, at) for at in chunks]
-        slopes = [long_ref[tokens, at] + short_ref[tokens, at].astype(jnp.float32) for at in chunks]
+        gradients = [
+            long_ref[tokens, at] + short_ref[tokens, at].astype(jnp.float32) for at in chunks
+        ]
         centred, inverse = _centred(settings, [x for x, _ in both])
         normed = [x * inverse for x in centred]
-        of_normed = [g * weights.scale[:, at] for g, at in zip(slopes, chunks, strict=True)]
+        of_normed = [g * weights.scale[:, at] for g, at in zip(gradients, chunks, strict=True)]
         mean = _mean(of_normed)
         along = _mean([g * z for g, z in zip(of_normed, normed, strict=True)])
         for g, z, (_, keep), at in zip(of_normed, normed, both, chunks, strict=True):
-            slope = inverse * (g - mean - z * along)
-            residual_slope_ref[tokens, at] = slope
+            gradient = inverse * (g - mean - z * along)
+            residual_gradient_ref[tokens, at] = gradient
             if keep is not None:
-                slope = jnp.where(keep, slope * scale(settings.dropout_rate), 0.0)
-            update_slope_ref[tokens, at] = slope.astype(update_slope_ref.dtype)
+                gradient = jnp.where(keep, gradient * scale(settings.dropout_rate), 0.0)
+            update_gradient_ref[tokens, at] = gradient.astype(update_gradient_ref.dtype)
         # Sums over tokens go through all warps: they are left for the end.
-        more = [(g * z, g) for g, z in zip(slopes, normed, strict=True)]
+        more = [(g * z, g) for g, z in zip(gradients, normed, strict=True)]
         return jax.tree.map(jnp.add, sums, more)
 
     zeros = [(jnp.zeros((_at_once(residual_ref), at.size)),) * 2 for at in chunks]

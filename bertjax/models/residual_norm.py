@@ -121,12 +121,12 @@ def _fused_forward(settings, residual, update, weights, drops):
     return both, (residual, update, weights, drops)
 
 
-def _fused_backward(settings, saved, slopes):
+def _fused_backward(settings, saved, gradients):
     from bertjax.models.norm_kernels import Weights, backward
 
     residual, update, weights, drops = saved
     kernel = partial(backward, settings)
-    residual, update, sums = on_each_device(kernel, residual, update, weights, drops, slopes)
+    residual, update, sums = on_each_device(kernel, residual, update, weights, drops, gradients)
     sums = sums.sum(axis=1)  # [B, 2, D]
     return residual, update, Weights(sums[:, :1], sums[:, 1:]), None
 

@@ -20,8 +20,7 @@ from bertjax.models.flash_kernels import Settings, Tile
 )
 def test_tiles_are_of_a_size_that_the_compiler_takes(backend, tokens, side):
     settings = Settings(tokens, 0.0, backend, 64)
-    for tile in (settings.forward_tile, settings.backward_tile):
-        assert tile[:2] == (side, side)
+    assert settings.tile[:2] == (side, side)
     assert settings.multiple == side
 
 
