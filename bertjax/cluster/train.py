@@ -103,7 +103,7 @@ def _prepare(config: FinetuneConfig, unfinished: Unfinished, say: Say) -> Job:
         max_length=longest,
         folder=unfinished.rows,
         vocabulary=model.vocab_size,
-        pad_token_id=model.pad_token_id or 0,
+        pad_token_id=model.padding_id,
         test_size=config.test_size,
         validation_size=config.validation_size,
         seed=config.seed,

@@ -181,7 +181,7 @@ def _train(start: _Start, mate: _Mate) -> Outcome:
         assert score is not None
         return evaluation_scores(*score(params, job.validation), job.classes)
 
-    pad = small.config.pad_token_id or 0
+    pad = small.config.padding_id
     data = TrainingData(
         plan=plan,
         class_counts=job.class_counts,

@@ -103,6 +103,11 @@ class BertConfig:
         return len(self.id2label)
 
     @property
+    def padding_id(self) -> int:
+        """What fills the slots without a token: 0 if the config names none."""
+        return self.pad_token_id or 0
+
+    @property
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads

@@ -248,7 +248,7 @@ class Predictor:
         self, token_ids: list[np.ndarray], groups: list[Group]
     ) -> Iterator[tuple[np.ndarray, tuple]]:
         """Several texts a row: (texts [R, S], -1 where there is none; what `_bulk` takes)."""
-        params, pad = self._params, self.checkpoint.config.pad_token_id or 0
+        params, pad = self._params, self.checkpoint.config.padding_id
         for group in groups:
             ids = [token_ids[text] for text in group.texts]
             for batch in packed_in_order(ids, None, group.plan, pad):
@@ -259,7 +259,7 @@ class Predictor:
     def _programs(self, function) -> Programs:
         config = self.checkpoint.config
         shapes = fixed_shapes(self.run.ladder or LENGTHS, self.max_length, self.slots)
-        pad = config.pad_token_id or 0
+        pad = config.padding_id
         return Programs(function, self._params, shapes, config.hidden_size, pad)
 
     def _prediction(self, row: np.ndarray, truncated: bool, windows: int) -> Prediction:

@@ -28,7 +28,7 @@ class Vocabulary:
     def of(cls, token_ids: Iterable[np.ndarray], config: BertConfig) -> "Vocabulary":
         """Of all texts that are trained on or scored in training, and of padding."""
         present = np.zeros(config.vocab_size, bool)
-        present[config.pad_token_id or 0] = True
+        present[config.padding_id] = True
         for ids in token_ids:
             present[ids] = True
         return cls(np.flatnonzero(present))
@@ -39,7 +39,7 @@ class Vocabulary:
 
     def narrow_config(self, config: BertConfig) -> BertConfig:
         """The config of a model that reads these names, with the row of ones."""
-        pad = int(np.searchsorted(self.used, config.pad_token_id or 0))
+        pad = int(np.searchsorted(self.used, config.padding_id))
         return replace(config, vocab_size=len(self.used) + 1, pad_token_id=pad)
 
     def narrow_params(self, params):

@@ -39,7 +39,7 @@ def embed(checkpoint: Checkpoint, token_ids: Sequence[np.ndarray]) -> np.ndarray
     dispatched = []  # all batches, before the first is waited for
     for group in plan_bulk([len(ids) for ids in token_ids], config.hidden_size):
         ids = [token_ids[text] for text in group.texts]
-        for batch in packed_in_order(ids, None, group.plan, config.pad_token_id or 0):
+        for batch in packed_in_order(ids, None, group.plan, config.padding_id):
             texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
             inputs = batch["input_ids"], batch["segment_ids"]
             dispatched.append((texts, program(params, *inputs, group.plan.max_segments)))

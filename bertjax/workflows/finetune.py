@@ -270,7 +270,7 @@ def _training(config: FinetuneConfig, checkpoint: Checkpoint, rows: _Rows, say: 
         local_attention=trains_with_local_attention(checkpoint.config, checkpoint.precision),
     )
     say(describe_plan(plan, config))
-    pad = checkpoint.config.pad_token_id or 0
+    pad = checkpoint.config.padding_id
     data = TrainingData(
         plan=plan,
         class_counts=part.class_counts(checkpoint.config.num_labels),

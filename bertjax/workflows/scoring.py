@@ -93,7 +93,7 @@ def make_pass(
     some = lengths[:: max(1, len(lengths) // SAMPLE)]
     longest = max(longest, int(lengths.max()))
     plan = plan_packing(some, TEXTS, 0, 1, config.hidden_size, longest=longest)
-    pad = config.pad_token_id or 0
+    pad = config.padding_id
 
     @partial(jax.jit, compiler_options=compiler_options())
     def compute(params, input_ids, segment_ids) -> tuple[jax.Array, jax.Array]:

@@ -114,6 +114,11 @@ def test_the_classifier_drops_out_as_the_rest_unless_it_is_said():
     assert replace(config, classifier_dropout=0.2).head_dropout == 0.2
 
 
+@pytest.mark.parametrize(("named", "used"), [(0, 0), (3, 3), (None, 0)])
+def test_what_pads_has_an_id_also_where_none_is_named(named, used):
+    assert BertConfig(pad_token_id=named).padding_id == used
+
+
 def test_head_size():
     assert BertConfig(hidden_size=384, num_attention_heads=12).head_size == 32
 
