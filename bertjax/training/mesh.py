@@ -30,17 +30,17 @@ def make_mesh(shape: MeshShape) -> Mesh:
     return Mesh(np.array(devices).reshape(shape.over(len(devices))), (DATA, FSDP))
 
 
-def whole(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
     """A copy a device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def by_rows(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Of a batch: each device has its share of the first axis."""
     return NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
 
 
-def split(mesh: Mesh, tree):
+def shardings(mesh: Mesh, tree):
     """A sharding an array: over `fsdp`, along the largest axis that is a multiple of it.
 
     Small arrays, and those without such an axis, have a copy a device.
@@ -50,7 +50,7 @@ def split(mesh: Mesh, tree):
     def of(x) -> NamedSharding:
         axes = [axis for axis, size in enumerate(x.shape) if size % count == 0]
         if not axes or math.prod(x.shape) < SMALLEST_SPLIT:
-            return whole(mesh)
+            return replicated(mesh)
         axis = max(axes, key=lambda axis: x.shape[axis])
         return NamedSharding(mesh, PartitionSpec(*[None] * axis, FSDP))
 
@@ -66,16 +66,16 @@ def gathering(loss: Loss, mesh: Mesh) -> Loss:
     if mesh.shape[FSDP] == 1:
         return loss
 
-    def gather(x: jax.Array, split: NamedSharding) -> jax.Array:
+    def gather(x: jax.Array, sharding: NamedSharding) -> jax.Array:
         # Both said, here and so in the derivative, which takes these steps back: else the compiler
         # may choose to move activations, which are larger.
         return jax.lax.with_sharding_constraint(
-            jax.lax.with_sharding_constraint(x, split), whole(mesh)
+            jax.lax.with_sharding_constraint(x, sharding), replicated(mesh)
         )
 
     @partial(jax.checkpoint, policy=_is_kept)
     def gathered(params, key: jax.Array | None, batch: Batch) -> Sums:
-        return loss(jax.tree.map(gather, params, split(mesh, params)), key, batch)
+        return loss(jax.tree.map(gather, params, shardings(mesh, params)), key, batch)
 
     return gathered
 

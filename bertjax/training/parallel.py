@@ -22,7 +22,7 @@ from bertjax.models.precision import has_kernels
 from bertjax.process import has_glibc
 from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
-from bertjax.training.mesh import FSDP, by_rows, gathering, make_mesh, split, whole
+from bertjax.training.mesh import FSDP, batch_sharding, gathering, make_mesh, replicated, shardings
 from bertjax.training.steps import Metrics, TrainState, TrainStep, make_train_step
 
 AXIS = "data"
@@ -58,9 +58,9 @@ def copied(tree):
 class Runner:
     """How a step runs on this machine's devices."""
 
-    devices: int  # of all processes; the rows of a batch must be a multiple of it
     place: Callable[[TrainState], TrainState]  # a copy of the state where the step wants it
-    place_batch: Callable[[Batch], Batch]  # to where the step wants it; waits for nothing
+    # To where the step wants it, rows a multiple of the devices' number; waits for nothing.
+    place_batch: Callable[[Batch], Batch]
     step: TrainStep  # compiled, for a placed state, which it uses up, and a placed batch
     compile: Callable[[TrainState, Batch], None]  # the step; a state that has shapes alone will do
     collect: Callable[[Any], Any]  # any part of a placed state, on one device; as long-lived as it
@@ -113,7 +113,6 @@ def jit_runner(step: TrainStep, remat: bool = False, keep: bool = False) -> Runn
         compiled.lower(state, batch).compile()
 
     return Runner(
-        1,
         copied,
         lambda batch: jax.device_put(dict(batch)),
         compiled,
@@ -127,9 +126,9 @@ def pmap_runner(step: TrainStep) -> Runner:
     count = jax.local_device_count()
     mapped = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
-    split = NamedSharding(mesh, PartitionSpec(AXIS))
+    by_device = NamedSharding(mesh, PartitionSpec(AXIS))
 
-    @partial(jax.jit, out_shardings=split)
+    @partial(jax.jit, out_shardings=by_device)
     def stack(state: TrainState) -> TrainState:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
 
@@ -138,7 +137,7 @@ def pmap_runner(step: TrainStep) -> Runner:
 
     def place_batch(batch: Batch) -> Batch:
         shares = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), dict(batch))
-        return jax.device_put(shares, split)
+        return jax.device_put(shares, by_device)
 
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         state, metrics = mapped(state, batch)
@@ -150,7 +149,7 @@ def pmap_runner(step: TrainStep) -> Runner:
     def compile_ahead(state: TrainState, batch: Batch) -> None:
         """Nothing: pmap would compile again when it is called."""
 
-    return Runner(count, place, place_batch, run, compile_ahead, collect)
+    return Runner(place, place_batch, run, compile_ahead, collect)
 
 
 def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
@@ -158,16 +157,16 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
 
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         after, metrics = step(state, batch)
-        after = jax.lax.with_sharding_constraint(after, split(mesh, after))
-        return after, jax.lax.with_sharding_constraint(metrics, whole(mesh))
+        after = jax.lax.with_sharding_constraint(after, shardings(mesh, after))
+        return after, jax.lax.with_sharding_constraint(metrics, replicated(mesh))
 
     def place(state: TrainState) -> TrainState:
         if jax.process_count() == 1:
-            return jax.device_put(copied(state), split(mesh, state))
-        return jax.jit(lambda tree: tree, out_shardings=split(mesh, state))(_unplaced(state))
+            return jax.device_put(copied(state), shardings(mesh, state))
+        return jax.jit(lambda tree: tree, out_shardings=shardings(mesh, state))(_unplaced(state))
 
     def place_batch(batch: Batch) -> Batch:
-        rows = by_rows(mesh)
+        rows = batch_sharding(mesh)
         if jax.process_count() == 1:
             return jax.device_put(dict(batch), rows)
         return jax.tree.map(partial(jax.make_array_from_process_local_data, rows), dict(batch))
@@ -175,18 +174,18 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     def collect(part):
         if jax.process_count() == 1:
             return jax.device_put(part, mesh.devices.flat[0])
-        copies = jax.jit(lambda tree: tree, out_shardings=whole(mesh))(part)
+        copies = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(part)
         return jax.tree.map(lambda x: x.addressable_data(0), copies)
 
     def compile_ahead(state: TrainState, batch: Batch) -> None:
         def shape(x, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
-        compiled.lower(jax.tree.map(shape, state, split(mesh, state)), batch).compile()
+        compiled.lower(jax.tree.map(shape, state, shardings(mesh, state)), batch).compile()
 
     options = _compiler_options(remat or mesh.shape[FSDP] > 1)
     compiled = jax.jit(run, donate_argnums=0, compiler_options=options)
-    return Runner(mesh.size, place, place_batch, compiled, compile_ahead, collect)
+    return Runner(place, place_batch, compiled, compile_ahead, collect)
 
 
 def _compiler_options(save_memory: bool, keep: bool = False) -> dict[str, str | bool] | None:

@@ -19,7 +19,7 @@ from bertjax.models.dropout import kept, random_bits
 from bertjax.models.heads import make_model
 from bertjax.training.configs import MeshShape
 from bertjax.training.losses import classification_loss, without_rows_of
-from bertjax.training.mesh import by_rows, make_mesh
+from bertjax.training.mesh import batch_sharding, make_mesh
 from bertjax.training.parallel import make_runner
 from bertjax.training.steps import init_state
 
@@ -53,7 +53,7 @@ def mask(rows: int) -> np.ndarray:
     """What dropout keeps of an array [R, 8, 16] that lies on all devices."""
     mesh = make_mesh(MeshShape())
 
-    @partial(jax.jit, out_shardings=by_rows(mesh))
+    @partial(jax.jit, out_shardings=batch_sharding(mesh))
     def draw(key):
         return kept(random_bits(key, (rows, 8, 16)), DROPOUT)
 

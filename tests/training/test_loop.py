@@ -37,7 +37,7 @@ def counting_runner(losses=(), grad_norms=(), before=lambda n: None) -> Runner:
     def same(x):
         return x
 
-    return Runner(1, same, same, step, lambda state, batch: None, same)
+    return Runner(same, same, step, lambda state, batch: None, same)
 
 
 def state() -> TrainState:

@@ -11,7 +11,7 @@ from bertjax.errors import UserError
 from bertjax.training.configs import MeshShape
 from bertjax.training.loop import LoopConfig, fit
 from bertjax.training.losses import Sums, classification_loss
-from bertjax.training.mesh import make_mesh, split, whole
+from bertjax.training.mesh import make_mesh, replicated, shardings
 from bertjax.training.parallel import make_runner
 from bertjax.training.snapshots import Snapshots
 from bertjax.training.steps import init_state
@@ -185,14 +185,14 @@ def test_arrays_are_split_along_their_largest_axis_that_can_be():
         "scalar": (),
     }
     arrays = {name: jax.ShapeDtypeStruct(s, jnp.float32) for name, s in shapes.items()}
-    assert {name: sharding.spec for name, sharding in split(mesh, arrays).items()} == {
+    assert {name: sharding.spec for name, sharding in shardings(mesh, arrays).items()} == {
         "rows": PartitionSpec("fsdp"),
         "columns": PartitionSpec(None, "fsdp"),
         "the other": PartitionSpec(None, "fsdp"),
-        "neither": whole(mesh).spec,
-        "small": whole(mesh).spec,
+        "neither": replicated(mesh).spec,
+        "small": replicated(mesh).spec,
         "vector": PartitionSpec("fsdp"),
-        "scalar": whole(mesh).spec,
+        "scalar": replicated(mesh).spec,
     }
 
 
