@@ -31,7 +31,7 @@ def dropout(x: jax.Array, rate: float) -> jax.Array:
     key = hk.maybe_next_rng_key()
     if key is None or rate == 0.0:
         return x
-    return jnp.where(kept(random_bits(key, x.shape), rate), x * scale(rate), 0.0)
+    return jnp.where(kept(random_bits(key, x.shape), rate), x * keep_scale(rate), 0.0)
 
 
 def kept(bits: jax.Array, rate: float) -> jax.Array:
@@ -39,7 +39,7 @@ def kept(bits: jax.Array, rate: float) -> jax.Array:
     return bits < np.uint32(_kept_draws(rate))
 
 
-def scale(rate: float) -> float:
+def keep_scale(rate: float) -> float:
     """What a kept entry is multiplied by."""
     return 2**32 / max(_kept_draws(rate), 1)
 
@@ -59,8 +59,8 @@ def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     words = key_words(key)
     *others, last = shape or (1,)
     # Behind a barrier, or the compiler would hash the row anew for each of its entries.
-    rows = jax.lax.optimization_barrier(hashed_rows(positions((*others, 1)), words))
-    columns = jax.lax.optimization_barrier(hashed_columns(positions((last,)), words))
+    rows = jax.lax.optimization_barrier(hashed_rows(flat_index((*others, 1)), words))
+    columns = jax.lax.optimization_barrier(hashed_columns(flat_index((last,)), words))
     return bits_of(rows, columns).reshape(shape)
 
 
@@ -84,7 +84,7 @@ def bits_of(row: jax.Array, column: jax.Array) -> jax.Array:
     return (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
 
 
-def positions(shape: tuple[int, ...]) -> jax.Array:
+def flat_index(shape: tuple[int, ...]) -> jax.Array:
     """The place of each entry in row-major order, modulo 2^32, uint32."""
     places = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):

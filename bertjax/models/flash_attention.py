@@ -14,7 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bertjax.models.dropout import hashed_columns, hashed_rows, key_words, positions
+from bertjax.models.dropout import flat_index, hashed_columns, hashed_rows, key_words
 from bertjax.models.flash_calls import backward, forward
 from bertjax.models.flash_kernels import Drops, Forms, Masks, Residuals, Settings
 from bertjax.models.on_each_device import on_each_device
@@ -63,9 +63,9 @@ def flash_attend(
     bits = None
     if dropout_key is not None and dropout_rate > 0.0:
         words = key_words(dropout_key)
-        queries = hashed_rows(positions((rows, count, tokens)), words)
+        queries = hashed_rows(flat_index((rows, count, tokens)), words)
         queries = padded(padded(queries, 1, settings.heads_at_once), 2)
-        keys = hashed_columns(positions((tokens,)), words)
+        keys = hashed_columns(flat_index((tokens,)), words)
         keys = padded(jnp.broadcast_to(keys, (rows, tokens)), 1)
         bits = Drops(Forms.of(settings, queries), Forms.of(settings, keys))
     heads = padded(padded(heads, 1), 3, settings.heads_at_once)

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from bertjax.models.dropout import bits_of, kept, scale
+from bertjax.models.dropout import bits_of, keep_scale, kept
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # below every score but that of a hidden key, -inf
 _LOG2_E = math.log2(math.e)
@@ -141,7 +141,7 @@ def forward_kernel(settings: Settings, heads, others, attended_ref, lse_ref) -> 
         sums = (jnp.zeros(query.shape), jnp.zeros(column), jnp.full(column, _LOWEST))
         attended, total, highest = _over_seen(spans, add, sums)
         total = jnp.where(total > 0, total, 1.0)  # a query that sees nothing gets zeros
-        _put(attended_ref, attended * (scale(settings.dropout_rate) / total), lanes)
+        _put(attended_ref, attended * (keep_scale(settings.dropout_rate) / total), lanes)
         lse = highest + jnp.log2(total)
         if settings.in_lanes:
             lse_ref[head] = _turned(lse)[:1]
@@ -191,7 +191,7 @@ def backward_kernel(settings: Settings, heads, others, heads_gradient_ref) -> No
 
         key_gradient, value_gradient = _over_seen(spans, add_queries, (zeros, zeros))
         _put(parts[1], key_gradient * settings.width**-0.5, lanes)
-        _put(parts[2], value_gradient * scale(settings.dropout_rate), lanes)
+        _put(parts[2], value_gradient * keep_scale(settings.dropout_rate), lanes)
 
         query = _alone(query_ref[own, :], lanes)
         attended_gradient = _alone(attended_gradient_ref[own, :], lanes)
@@ -260,7 +260,7 @@ def _weights_and_gradient(settings: Settings, scores, sees, lse, weight_gradient
     weights = probabilities = jnp.exp2(scores - lse)
     if keep is not None:
         weights = jnp.where(keep, probabilities, 0.0)
-        weight_gradient = jnp.where(keep, weight_gradient * scale(settings.dropout_rate), 0.0)
+        weight_gradient = jnp.where(keep, weight_gradient * keep_scale(settings.dropout_rate), 0.0)
     return weights, probabilities * (weight_gradient - delta)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pltriton
 
-from bertjax.models.dropout import bits_of, kept, scale
+from bertjax.models.dropout import bits_of, keep_scale, kept
 
 _TOKENS = 16  # of a program, at most; it goes through a few at a time
 _AT_ONCE = 2
@@ -183,7 +183,7 @@ def _backward_kernel(
             gradient = inverse * (g - mean - z * along)
             residual_gradient_ref[tokens, at] = gradient
             if keep is not None:
-                gradient = jnp.where(keep, gradient * scale(settings.dropout_rate), 0.0)
+                gradient = jnp.where(keep, gradient * keep_scale(settings.dropout_rate), 0.0)
             update_gradient_ref[tokens, at] = gradient.astype(update_gradient_ref.dtype)
         # Sums over tokens go through all warps: they are left for the end.
         more = [(g * z, g) for g, z in zip(gradients, normed, strict=True)]
@@ -223,7 +223,7 @@ def _sum(settings: Settings, residual_ref, update_ref, drops, tokens, at):
     if drops is not None:
         bits = bits_of(drops.tokens[tokens, :], drops.columns[:, at])
         keep = kept(bits, settings.dropout_rate)
-        update = jnp.where(keep, update * scale(settings.dropout_rate), 0.0)
+        update = jnp.where(keep, update * keep_scale(settings.dropout_rate), 0.0)
     return residual_ref[tokens, at] + update, keep
 
 

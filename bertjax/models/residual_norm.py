@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.models.configs import BertConfig
-from bertjax.models.dropout import dropout, hashed_columns, hashed_rows, key_words, positions
+from bertjax.models.dropout import dropout, flat_index, hashed_columns, hashed_rows, key_words
 from bertjax.models.on_each_device import on_each_device
 from bertjax.models.precision import exact, has_kernels, rounds_results
 
@@ -51,7 +51,7 @@ class LayerNorm(hk.Module):
             update: [B, T, D], of which dropout, at this rate, leaves a part; perhaps rounded.
         """
         weights = self.parameters(residual)
-        if choose_norm_kernel(residual.shape[-1], precision):
+        if has_norm_kernel(residual.shape[-1], precision):
             key = hk.maybe_next_rng_key()  # as `dropout` takes one: others stay the same
             return fused_norm(
                 residual, update, *weights, rate, key, self.eps, jax.default_backend()
@@ -68,7 +68,7 @@ def _normalised(x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float) -
     return scale * jax.lax.rsqrt(variance + eps) * (x - mean) + offset
 
 
-def choose_norm_kernel(width: int, precision: str) -> bool:
+def has_norm_kernel(width: int, precision: str) -> bool:
     """Whether the default device has a kernel for rows of this width."""
     if not has_kernels("gpu", precision):
         return False
@@ -100,9 +100,9 @@ def fused_norm(
     drops = None
     if key is not None and rate > 0.0:
         words = key_words(key)
-        columns = hashed_columns(positions((width,)), words)
+        columns = hashed_columns(flat_index((width,)), words)
         columns = jnp.broadcast_to(columns, (rows, 1, width))
-        drops = Drops(hashed_rows(positions((rows, tokens, 1)), words), columns)
+        drops = Drops(hashed_rows(flat_index((rows, tokens, 1)), words), columns)
     settings = Settings(eps, rate if drops else 0.0, backend)
     weights = Weights(*(jnp.broadcast_to(x, (rows, 1, width)) for x in (scale, offset)))
     both: tuple[jax.Array, jax.Array] = _fused(settings, residual, update, weights, drops)

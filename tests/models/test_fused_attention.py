@@ -189,7 +189,7 @@ def kernel_calls(monkeypatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(attention, "choose_kernel", choose)
     monkeypatch.setattr(attention, "fused_attend", counted)
-    monkeypatch.setattr(residual_norm, "choose_norm_kernel", lambda *_: True)
+    monkeypatch.setattr(residual_norm, "has_norm_kernel", lambda *_: True)
     return calls
 
 
@@ -231,7 +231,7 @@ def test_a_model_drops_the_same_with_and_without_kernels(
     fused = apply().logits
     assert "flash" in kernel_calls or not rate
     monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
-    monkeypatch.setattr(residual_norm, "choose_norm_kernel", lambda *_: False)
+    monkeypatch.setattr(residual_norm, "has_norm_kernel", lambda *_: False)
     plain = apply().logits
     np.testing.assert_allclose(fused, plain, atol=0.05 * float(jnp.abs(plain).max()))
 
@@ -242,7 +242,7 @@ def test_a_new_model_has_the_same_parameters_with_and_without_kernels(kernel_cal
     fused = jax.jit(model.init)(jax.random.key(1), ids)
     assert "flash" in kernel_calls
     monkeypatch.setattr(attention, "choose_kernel", lambda *_: None)
-    monkeypatch.setattr(residual_norm, "choose_norm_kernel", lambda *_: False)
+    monkeypatch.setattr(residual_norm, "has_norm_kernel", lambda *_: False)
     plain = jax.jit(lambda key: model.init(key, ids))(jax.random.key(1))
     assert jax.tree.structure(fused) == jax.tree.structure(plain)
     for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):

@@ -34,7 +34,7 @@ def as_on_a_gpu() -> Iterator[None]:
         asked = [
             *(put(module, "rounds_results", True) for module in (attention, bert, residual_norm)),
             put(attention, "choose_kernel", "flash"),
-            put(residual_norm, "choose_norm_kernel", True),
+            put(residual_norm, "has_norm_kernel", True),
         ]
         yield
         assert all(each.called for each in asked)
