@@ -23,8 +23,10 @@ class Encoded(NamedTuple):
 
     last_hidden_state: jax.Array  # [B, T, D]; [B, Q, D] where only some tokens were asked for
     word_embeddings: jax.Array  # [V, D], for a decoder that is tied to them
-    hidden_states: tuple[jax.Array, ...]  # L + 1 of [B, T, D], the embeddings first
-    attentions: tuple[jax.Array | None, ...]  # L of [B, N, T, T], if they were to be kept
+    # L + 1 of [B, T, D], the embeddings first; the last is `last_hidden_state`.
+    hidden_states: tuple[jax.Array, ...]
+    # L of [B, N, T, T], if they were to be kept; the last [B, N, Q, T] as above.
+    attentions: tuple[jax.Array | None, ...]
 
 
 class Activation(hk.Module):
@@ -113,7 +115,8 @@ class BertEncoder(hk.Module):
         """Four int [B, T]; see `bertjax.models.segments` for the last.
 
         `tokens` [B, Q]: those of each row that the last layer computes, where no other is asked
-        for. All but keys and values of that layer is then work for Q tokens and not for T.
+        for. All but keys and values of that layer is then work for Q tokens and not for T, and
+        the last of `hidden_states` is [B, Q, D].
         """
         mask = visible(segment_ids)
         x, words = Embeddings(self.config)(input_ids, token_type_ids, position_ids)

@@ -2,9 +2,9 @@
 
 Dropout zeroes what `dropout` would of the probabilities, so a model trains the same with this and
 with `bertjax.models.attention.attend`. Tiles of scores between which nothing is seen, as of two
-sequences of a packed row, are passed over. The kernels were run in Pallas's interpreters and, the
-same operations in another order of arguments, on an H200 (jax 0.11.2). For TPUs, v4, v5e and v6e,
-they were compiled (libtpu 0.0.41), and never run on one.
+sequences of a packed row, are passed over. The kernels run on NVIDIA's GPUs (tests/accelerator) and
+in Pallas's interpreters (tests/models). For TPUs, v4, v5e and v6e, they are compiled
+(tests/tpu_compiler), and were never run on one.
 
 B rows, T tokens, N heads, K width of a head; in arrays for the kernels T includes padding.
 """

@@ -32,7 +32,7 @@ class Settings:
 
 
 class Weights(NamedTuple):
-    """Of the norm; the same in each row, for a mesh to share out with the rows."""
+    """The norm's parameters, the same in each row, for a mesh to share out with the rows."""
 
     scale: jax.Array  # float32 [B, 1, D]
     offset: jax.Array  # float32 [B, 1, D]
@@ -112,7 +112,7 @@ def _grid(x: jax.Array) -> tuple[int, int]:
 
 
 def _power_in(number: int, most: int) -> int:
-    """The highest power of two, up to one, that divides a number."""
+    """The highest power of two, up to `most`, that divides a number."""
     return min(number & -number, most)
 
 
@@ -123,7 +123,7 @@ def _tokens_of(x: jax.Array) -> pl.BlockSpec:
 
 
 def _shared_specs(x: jax.Array, weights: Weights, drops: Drops | None) -> tuple:
-    """Of weights and drops: a program's own tokens of what has tokens, and all columns."""
+    """What a program sees of weights and drops: its own tokens where they have any, all columns."""
     own = pl.BlockSpec((None, _power_in(x.shape[1], _TOKENS), 1), lambda row, n: (row, n, 0))
     columns = pl.BlockSpec((None, 1, x.shape[2]), lambda row, _: (row, 0, 0))
     return jax.tree.map(lambda each: own if each.shape[2] == 1 else columns, (weights, drops))
@@ -164,7 +164,7 @@ def _backward_kernel(
     update_gradient_ref,
     sums_ref,
 ) -> None:
-    """Of y = scale z + offset, where z is the sum, centred and divided by its deviation."""
+    """The gradients of y = scale z + offset, with z the sum, centred and over its deviation."""
     long_ref, short_ref = gradient_refs
     chunks = _chunks(residual_ref)
 
@@ -236,6 +236,6 @@ def _centred(settings: Settings, chunks: list[jax.Array]) -> tuple[list[jax.Arra
 
 
 def _mean(chunks: list[jax.Array]) -> jax.Array:
-    """Over all columns, [C, 1]."""
+    """The mean over all columns, [C, 1]."""
     sums = [x.sum(axis=1, keepdims=True) for x in chunks]
     return sum(sums[1:], sums[0]) * (1.0 / sum(x.shape[1] for x in chunks))

@@ -21,7 +21,8 @@ from bertjax.training.stopwatch import Stopwatch
 
 Ending = Literal["finished", "early", "interrupted", "not finite"]
 
-# Between two looks the host runs ahead of the device, so more batches than these steps are ready.
+# Between two looks the host runs ahead of the device, so more batches are ready than the steps of
+# `LoopConfig.log_every`, by its default.
 AHEAD = 8
 
 
@@ -33,7 +34,9 @@ class LoopConfig:
     steps: int  # an epoch
     metric: str = "weighted_f1"  # decides which state is best; a `...loss` is better when lower
     patience: int = 0  # epochs without a better state before stopping; 0: never
-    log_every: int = 5  # steps between two looks at the loss; the only waits for the device
+    # Steps between two looks at the loss, which wait for the device, as do snapshots, the ends of
+    # epochs and evaluation.
+    log_every: int = 5
 
 
 @dataclass
@@ -83,6 +86,8 @@ def fit(
 
     Raises:
         UserError: the snapshot is of a run with other settings.
+        ValueError: `evaluate` gave no `config.metric`.
+        What `batches`, `evaluate` and `progress` raise.
     """
     loop = _Loop(config, runner, state, evaluate, snapshots, progress)
     try:

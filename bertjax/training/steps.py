@@ -45,9 +45,11 @@ def make_train_step(
     """A step of `optimizer` on the mean of `loss`.
 
     Args:
-        accumulation: into how many parts the rows of a batch are cut, one after another, to save
-            memory; the gradient is that of the whole batch. Each part has a key of its own: with
-            dropout its masks are others, and the gradient is the same in expectation alone.
+        accumulation: into how many parts a batch is cut, which are computed one after another, to
+            save memory; the gradient is that of the whole batch. The rows, under pmap those of a
+            device, must be a multiple of it, and go to the parts by turns. Each part has a key of
+            its own: with dropout its masks are others, and the gradient is the same in expectation
+            alone.
         axis_name: of the mapped axis over which the batch is split, under pmap; None under jit,
             also with a mesh, where the batch is whole.
 
@@ -73,7 +75,8 @@ def make_gradients(loss: Loss, accumulation: int = 1, axis_name: str | None = No
     """(params, key, batch) -> (mean loss, its gradient); arguments as of `make_train_step`.
 
     Gradients of the sum are added over parts and devices and divided once by the whole count, so
-    that one device equals eight, and a padded batch is exact.
+    that one device equals eight, and a padded batch is exact. The rows of a batch, under pmap those
+    of a device, must be a multiple of `accumulation`.
     """
 
     def summed(params, key: jax.Array | None, part: Batch) -> tuple[Sums, Any]:
@@ -111,5 +114,5 @@ def make_gradients(loss: Loss, accumulation: int = 1, axis_name: str | None = No
 
 
 def _cut(x: jax.Array, parts: int) -> jax.Array:
-    """[R, ...] -> [parts, R / parts, ...], each part with rows of every device's share."""
+    """[R, ...] -> [parts, R / parts, ...]: rows by turns, so that a part has each device's."""
     return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
