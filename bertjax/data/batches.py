@@ -20,7 +20,11 @@ class Share(NamedTuple):
     count: int
 
     def of(self, rows: int) -> slice:
-        """Of so many rows, a multiple of `count`."""
+        """Where the part lies among so many rows, a multiple of `count`.
+
+        Raises:
+          ValueError: they are no multiple of it.
+        """
         if rows % self.count:
             raise ValueError(f"{rows} rows are no multiple of {self.count}")
         size = rows // self.count
@@ -55,6 +59,9 @@ def packed_batches(
       labels       [R, S] int32 (or [R, S, C], in the type given): 0 where there is no text
       weights      [R, S] float32: 1 where there is a text, else 0
       rows_of      [R, S] int32: the index of the text, -1 where there is none
+
+    Raises:
+      ValueError: a step does not fit the plan, or the rows are no multiple of `share.count`.
     """
     lengths = _lengths(token_ids)
     for texts in epoch_order(lengths, plan.batch_size, seed, epoch):
@@ -72,6 +79,9 @@ def packed_in_order(
 
     Every text comes once, in the order of packing: `rows_of` says which is where. The texts need
     not be those of the plan, but none may be longer than its rows.
+
+    Raises:
+      ValueError: a text is longer than the rows.
     """
     rows = pack_rows(_lengths(token_ids), plan.row_length, plan.max_segments)
     for start in range(0, len(rows), plan.rows):

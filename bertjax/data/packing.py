@@ -24,6 +24,8 @@ _LOCAL_TILE = 64  # the same where attention is local: kernels take as many at a
 
 @dataclass(frozen=True)
 class Plan:
+    """The shape [R, T] of every step of a training, S texts in a row at most, and its steps."""
+
     row_length: int  # T
     rows: int  # R
     max_segments: int  # S
@@ -38,7 +40,11 @@ class Plan:
         return self.tokens / (self.steps * self.rows * self.row_length)
 
     def cost(self, hidden_size: int, local_attention: bool = False) -> float:
-        """Of a step, relative."""
+        """What a step costs, in slots: tokens of rows so short that attention costs nothing.
+
+        Args:
+            hidden_size, local_attention: as of `plan_packing`.
+        """
         if local_attention:
             return self.rows * self.row_length
         return self.rows * row_cost(self.row_length, hidden_size)
@@ -52,7 +58,7 @@ class Plan:
 
 
 class Need(NamedTuple):
-    """Of the step that needs the most, in rows of one length."""
+    """What the step that needs the most needs, in rows of one length."""
 
     rows: int
     segments: int  # texts a row
@@ -62,10 +68,11 @@ Needs = dict[int, Need]  # by row length
 
 
 def row_cost(row_length: int, hidden_size: int) -> float:
-    """Of a row of T tokens, in slots: products with weights grow with T, attention with T x T.
+    """What a row of T tokens costs, in slots.
 
-    By arithmetic, attention weighs as much as the rest where T is 6 times the width. On CPUs it
-    was seen to do so at 1.5 to 2.1 times, trained or not: scores also go through memory.
+    Products with weights grow with T, attention with T x T. By arithmetic, attention weighs as
+    much as the rest where T is 6 times the width. On CPUs it was seen to do so at 1.5 to 2.1 times,
+    trained or not: scores also go through memory.
     """
     return row_length * (1 + row_length / (1.75 * hidden_size))
 
@@ -134,7 +141,16 @@ def candidate_row_lengths(longest: int, local_attention: bool = False) -> tuple[
 def steps_need(
     lengths: np.ndarray, steps: Sequence[np.ndarray], row_lengths: Sequence[int]
 ) -> Needs:
-    """What the steps need, at the most, with rows of each length."""
+    """What the steps need, at the most, with rows of each length.
+
+    Args:
+      lengths: tokens of each text [N].
+      steps: the texts of each step, int [n]; in all at least one.
+      row_lengths: T of the rows to choose among.
+
+    Raises:
+      ValueError: a text has more tokens than a row.
+    """
     needs = {}
     for row_length in row_lengths:
         packed = [pack_rows(lengths[texts], row_length) for texts in steps]
@@ -208,6 +224,14 @@ def pack_rows(
     """Best-fit decreasing: the texts of each row, where rows hold `row_length` tokens.
 
     Each text, longest first, goes into the fullest row that still has room for it.
+
+    Args:
+      lengths: tokens of each text [N].
+      row_length: T.
+      max_segments: S, the most texts in a row; None: as many as fit.
+
+    Raises:
+      ValueError: a text has more tokens than a row.
     """
     lengths = np.asarray(lengths)
     if lengths.size and lengths.max() > row_length:

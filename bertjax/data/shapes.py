@@ -20,7 +20,7 @@ CALL_COST = 48  # slots: of a call by itself, in which all weights are read once
 
 
 class Shape(NamedTuple):
-    """Of the arrays of a call."""
+    """The shape of the arrays of a call, [R, T]."""
 
     rows: int  # R
     row_length: int  # T
@@ -60,6 +60,9 @@ def plan_calls(
       lengths: tokens of each text [N], none longer than a row of `shapes`.
       shapes: as `fixed_shapes` gives them.
       hidden_size: width of the model; the wider, the less attention weighs in the cost.
+
+    Raises:
+      ValueError: a text has more tokens than the longest single row.
     """
     lengths = np.asarray(lengths)
     if not len(lengths):
@@ -90,7 +93,7 @@ class _Costs(NamedTuple):
     hidden_size: int
 
     def for_rows(self, length: int, tokens: int) -> list[Shape]:
-        """Of several rows of a length, and the shortest single row for so many tokens."""
+        """Shapes of several rows of a length, and the shortest single row for so many tokens."""
         several = [shape for shape in self.shapes if shape.rows > 1 and shape.row_length == length]
         single = min(s for s in self.shapes if s.rows == 1 and s.row_length >= tokens)
         return [*several, single]

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-VERSION = 2
-"""Of the hash: another one draws other bits for the same key."""
+VERSION = 2  # of the hash: another one draws other bits for the same key
 
 
 def dropout(x: jax.Array, rate: float) -> jax.Array:
@@ -45,7 +44,7 @@ def keep_scale(rate: float) -> float:
 
 
 def _kept_draws(rate: float) -> int:
-    """Of 2^32."""
+    """How many of the 2^32 draws keep an entry."""
     return min(round((1.0 - rate) * 2**32), 2**32 - 1)
 
 

@@ -95,7 +95,7 @@ def _run(
     spans = _spans(others[0].queries.row[:, 0], tile)
 
     def whole(x, memory_space=None) -> pl.BlockSpec:
-        """Of [B, N, ...] or [B, ...]: all but the last two axes are the program's own."""
+        """A block of [B, N, ...] or [B, ...]: all but the last two axes are the program's own."""
         taken = (None, together if settings.in_lanes else None)[: x.ndim - 2]
 
         def at(row, head, _):

@@ -219,7 +219,7 @@ def backward_kernel(settings: Settings, heads, others, heads_gradient_ref) -> No
 
 
 def _over_heads(settings: Settings, of_head: Callable[[Any], None]) -> None:
-    """For each head of a program, by its number there."""
+    """Call a function for each head of a program, by its number there."""
     if settings.heads_at_once == 1:
         of_head(0)
     else:
@@ -246,7 +246,7 @@ def _put(ref, x: jax.Array, lanes: jax.Array | None) -> None:
 
 
 def _of_head(settings: Settings, refs: Any, head) -> Any:
-    """Of arrays that have heads, one."""
+    """One head of arrays that have several."""
     return jax.tree.map(lambda ref: ref.at[head], refs) if settings.in_lanes else refs
 
 
@@ -281,7 +281,7 @@ def _keep_of_queries(settings: Settings, drops: Drops | None, own, at) -> jax.Ar
 
 
 def _column(form: Forms, own) -> jax.Array:
-    """Of a program's own tokens, [P, 1]; or the same in each column, [P, P]."""
+    """The values of a program's own tokens, [P, 1]; or the same in each column, [P, P]."""
     return _turned(form.row[:, own]) if form.column is None else form.column[own, :]
 
 
@@ -302,7 +302,7 @@ def _span(number: jax.Array, side: int):
 
 
 def _unit(settings: Settings) -> float:
-    """Of scores, whose powers of 2 then are the softmax's of e."""
+    """What scores are multiplied by, whose powers of 2 then are the softmax's of e."""
     return _LOG2_E * settings.width**-0.5
 
 

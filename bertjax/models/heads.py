@@ -173,7 +173,9 @@ def make_model(
         output_hidden_states, output_attentions: static; return these too. The last layer then
             computes every token, and draws dropout for it, also where the head reads first tokens.
         output_pooler: static; text-classification returns `pooler_output` too, what its head reads.
-    and returns a `ModelOutput`.
+    and returns a `ModelOutput`. It raises a ValueError if it is given both attention_mask and
+    segment_ids, an input of another shape than input_ids, or, with neither position_ids nor
+    segment_ids, rows of more tokens than `config.max_position_embeddings`.
 
     Args:
         has_pooler: whether feature-extraction computes `pooler_output`; the other tasks have a
@@ -181,6 +183,9 @@ def make_model(
         sentence_pooling: how feature-extraction computes `sentence_embedding`; None: not at all.
         remat: whether a gradient computes each layer again and keeps its input alone (Chen et al.
             2016): less memory, more time, the same numbers.
+
+    Raises:
+        ValueError: the task or the precision is not known.
     """
     if task not in _HEADS:
         raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")

@@ -21,7 +21,11 @@ from bertjax.models.partial_sums import partial_sums
 
 
 def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
-    """`auto` becomes bfloat16 where the default device multiplies it natively, else float32."""
+    """`auto` becomes bfloat16 where the default device multiplies it natively, else float32.
+
+    Raises:
+        ValueError: the precision is not one of `PRECISIONS`.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     if precision != "auto":

@@ -31,17 +31,17 @@ def make_mesh(shape: MeshShape) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A copy a device."""
+    """The sharding that gives each device a copy."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of a batch: each device has its share of the first axis."""
+    """The sharding of a batch: each device has its share of the first axis."""
     return NamedSharding(mesh, PartitionSpec((DATA, FSDP)))
 
 
 def shardings(mesh: Mesh, tree):
-    """A sharding an array: over `fsdp`, along the largest axis that is a multiple of it.
+    """A sharding for each array: over `fsdp`, along the largest axis that is a multiple of it.
 
     Small arrays, and those without such an axis, have a copy a device.
     """

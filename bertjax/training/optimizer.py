@@ -40,7 +40,7 @@ class Schedule(struct.PyTreeNode):
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> Schedule:
-    """Of a run of `steps` updates, at whose end the rate is 0."""
+    """The schedule of a run of `steps` updates, at whose end the rate is 0."""
     warm = int(config.warmup * steps)
     numbers = (jnp.float32(x) for x in (config.learning_rate, warm, max(steps - warm, 1)))
     return Schedule(*numbers, decay=config.decay)

@@ -90,6 +90,7 @@ def make_runner(
 
     Raises:
         UserError: the shape does not fit the devices.
+        ValueError: `parallel` is not one of jit, pmap, mesh.
     """
     if parallel == "jit":
         keep = accumulation == 1 and _is_small(largest_activation)

@@ -26,7 +26,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, token_ids: Iterable[np.ndarray], config: BertConfig) -> "Vocabulary":
-        """Of all texts that are trained on or scored in training, and of padding."""
+        """The ids of all texts that are trained on or scored in training, and that of padding."""
         present = np.zeros(config.vocab_size, bool)
         present[config.padding_id] = True
         for ids in token_ids:

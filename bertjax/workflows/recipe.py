@@ -168,7 +168,7 @@ def make_training(config: FinetuneConfig, checkpoint: Checkpoint, data: Training
 
 
 def devices(config: FinetuneConfig) -> int:
-    """That share the rows of a step."""
+    """How many devices share the rows of a step."""
     match config.parallel:
         case "jit":
             return 1
@@ -233,7 +233,7 @@ def circumstances(config: FinetuneConfig, run: RunFile) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide the numbers."""
+    """The versions of Python and of the packages that decide the numbers."""
     names = ("bertjax", "jax", "jaxlib", "dm-haiku", "optax", "numpy", "transformers")
     found = {"python": python_version()}
     for name in names:
