@@ -1,7 +1,7 @@
 """Texts -> predictions, from a run folder or any Hugging Face folder with a trained head."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -9,8 +9,7 @@ import jax
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint, load
-from bertjax.data.batches import packed_in_order, unpack
-from bertjax.data.bulk import SLOTS, Group, plan_bulk
+from bertjax.data.bulk import SLOTS, plan_bulk
 from bertjax.data.cleaning import clean_texts
 from bertjax.data.ladder import LENGTHS
 from bertjax.data.shapes import SEGMENTS, fixed_shapes
@@ -21,6 +20,7 @@ from bertjax.models.configs import Precision
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import round_weights
 from bertjax.serving.answers import fallback_label, mean_of_pieces, to_probabilities
+from bertjax.serving.bulk import compute_packed
 from bertjax.serving.programs import Programs
 
 LongTexts = Literal["truncate", "windows"]
@@ -236,25 +236,9 @@ class Predictor:
         if say:
             for group in groups:
                 say(str(group.plan))
-        # All batches are dispatched before the first is waited for.
-        batches = self._packed(pieces.ids, groups)
-        dispatched = [(texts, self._bulk(*inputs)) for texts, inputs in batches]
-        result = np.zeros((len(lengths), len(self.labels)), np.float32)
-        for texts, values in dispatched:
-            unpack(np.asarray(values), texts, result)
-        return result
-
-    def _packed(
-        self, token_ids: list[np.ndarray], groups: list[Group]
-    ) -> Iterator[tuple[np.ndarray, tuple]]:
-        """Several texts a row: (texts [R, S], -1 where there is none; what `_bulk` takes)."""
-        params, pad = self._params, self.checkpoint.config.padding_id
-        for group in groups:
-            ids = [token_ids[text] for text in group.texts]
-            for batch in packed_in_order(ids, None, group.plan, pad):
-                texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
-                segments = batch["segment_ids"]
-                yield texts, (params, batch["input_ids"], segments, group.plan.max_segments)
+        program = partial(self._bulk, self._params)
+        pad = self.checkpoint.config.padding_id
+        return compute_packed(program, pieces.ids, groups, len(self.labels), pad)
 
     def _programs(self, function) -> Programs:
         config = self.checkpoint.config

@@ -1,16 +1,17 @@
 """Embeddings of many texts at once, from any checkpoint."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint
-from bertjax.data.batches import packed_in_order, unpack
 from bertjax.data.bulk import plan_bulk
 from bertjax.models.compiler import compiler_options
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import round_weights
+from bertjax.serving.bulk import compute_packed
 
 _MEAN = SentencePooling("mean", normalize=True)
 
@@ -35,14 +36,7 @@ def embed(checkpoint: Checkpoint, token_ids: Sequence[np.ndarray]) -> np.ndarray
 
     program = jax.jit(embeddings, static_argnums=3, compiler_options=compiler_options())
     params = round_weights(checkpoint.params, checkpoint.precision)
-    result = np.zeros((len(token_ids), config.hidden_size), np.float32)
-    dispatched = []  # all batches, before the first is waited for
-    for group in plan_bulk([len(ids) for ids in token_ids], config.hidden_size):
-        ids = [token_ids[text] for text in group.texts]
-        for batch in packed_in_order(ids, None, group.plan, config.padding_id):
-            texts = np.where(batch["rows_of"] >= 0, group.texts[batch["rows_of"]], -1)
-            inputs = batch["input_ids"], batch["segment_ids"]
-            dispatched.append((texts, program(params, *inputs, group.plan.max_segments)))
-    for texts, values in dispatched:
-        unpack(np.asarray(values), texts, result)
-    return result
+    groups = plan_bulk([len(ids) for ids in token_ids], config.hidden_size)
+    return compute_packed(
+        partial(program, params), token_ids, groups, config.hidden_size, config.padding_id
+    )

@@ -10,11 +10,12 @@ import numpy as np
 
 from bertjax.checkpoints.folder import Checkpoint
 from bertjax.checkpoints.run_file import RunFile
-from bertjax.data.batches import packed_in_order, unpack
+from bertjax.data.bulk import Group
 from bertjax.data.packing import plan_packing
 from bertjax.evaluation.calibration import calibration_scores, fit_temperature
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.compiler import compiler_options
+from bertjax.serving.bulk import compute_packed
 from bertjax.training.losses import example_losses
 from bertjax.workflows.prepare import TokenizedRows
 
@@ -93,7 +94,6 @@ def make_pass(
     some = lengths[:: max(1, len(lengths) // SAMPLE)]
     longest = max(longest, int(lengths.max()))
     plan = plan_packing(some, TEXTS, 0, 1, config.hidden_size, longest=longest)
-    pad = config.padding_id
 
     @partial(jax.jit, compiler_options=compiler_options())
     def compute(params, input_ids, segment_ids) -> tuple[jax.Array, jax.Array]:
@@ -109,14 +109,11 @@ def make_pass(
 
     def reads(result: int, width: int) -> Forward:
         def forward(params, token_ids: Sequence[np.ndarray]) -> np.ndarray:
-            dispatched = []  # all batches, before the first is waited for
-            for batch in packed_in_order(token_ids, None, plan, pad):
-                values = compute(params, batch["input_ids"], batch["segment_ids"])[result]
-                dispatched.append((batch["rows_of"], values))
-            found = np.zeros((len(token_ids), width), np.float32)
-            for rows_of, values in dispatched:
-                unpack(np.asarray(values), rows_of, found)
-            return found
+            def program(input_ids: np.ndarray, segment_ids: np.ndarray, _: int) -> jax.Array:
+                return compute(params, input_ids, segment_ids)[result]
+
+            group = Group(np.arange(len(token_ids)), plan)
+            return compute_packed(program, token_ids, [group], width, config.padding_id)
 
         return forward
 

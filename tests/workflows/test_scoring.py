@@ -5,7 +5,6 @@ import numpy as np
 
 from bertjax.checkpoints.folder import load
 from bertjax.data.tokens import tokenize
-from bertjax.workflows import scoring
 from bertjax.workflows.prepare import TokenizedRows
 from bertjax.workflows.scoring import make_evaluate, make_pass, score_with
 
@@ -33,26 +32,3 @@ def test_logits_and_scores(run_folder):
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     expected = -log_probabilities[np.arange(120), labels].mean()
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
-
-
-def test_all_batches_are_dispatched_before_the_first_is_waited_for(run_folder, monkeypatch):
-    checkpoint = load(run_folder)
-    ids = tokenize(checkpoint.tokenizer, TEXTS, 128).ids
-    made, waited = scoring.packed_in_order, scoring.unpack
-    order = []
-
-    def batches(*settings):
-        for batch in made(*settings):
-            order.append("dispatched")
-            yield batch
-
-    def unpack(*values):
-        order.append("waited for")
-        waited(*values)
-
-    monkeypatch.setattr(scoring, "packed_in_order", batches)
-    monkeypatch.setattr(scoring, "unpack", unpack)
-    make_pass(checkpoint, [len(one) for one in ids]).logits(checkpoint.params, ids)
-    count = len(order) // 2
-    assert count > 1
-    assert order == ["dispatched"] * count + ["waited for"] * count
