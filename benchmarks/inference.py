@@ -5,7 +5,7 @@
 Three questions, on the processor: the forward pass of batches of one shape (random weights); the
 probabilities of many texts of mixed lengths, from text; the latency of one text of 32 tokens. In
 the last two all sides read the same weights and tokenizer, and the peers sort texts by length and
-take the best of a few batch sizes. Each side is a process of its own, and the sides take turns.
+take the best of a few ways to batch them. Each side is a process of its own, and sides take turns.
 """
 
 import hashlib
@@ -59,7 +59,8 @@ class InferenceConfig:
     precisions: tuple[Precision, ...] = ()
     """Of products. None: float32, int8, and bfloat16 where the hardware multiplies it."""
     batch_sizes: tuple[int, ...] = (16, 32, 64)
-    """Texts a batch, of which the peers take the best; bertjax has its own."""
+    """Texts a batch, of which the peers take the best; bertjax has its own. They also take the
+    better of one batch at a time on all threads, and a batch for each thread."""
     rounds: int = 3
     """Processes a side; the median counts."""
     repeats: int = 5
@@ -198,7 +199,7 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
     Path(settings["texts"]).write_text(json.dumps(texts), encoding="utf-8")
     reference = run_child("reference_classes", settings, PROCESSOR).result
     settings |= {"batch_sizes": config.batch_sizes, "repeats": config.passes}
-    taking = [_with_batch_size(side, settings) for side in task.sides("texts")]
+    taking = [_with_batching(side, settings) for side in task.sides("texts")]
     facts = {
         "texts": len(texts),
         "fingerprint": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
@@ -214,13 +215,13 @@ def _texts(task: Task, texts: Sequence[str]) -> list[Panel]:
     return [panel(title, shown)] if (shown := counted(records)) else []
 
 
-def _with_batch_size(side: Side, settings: Record) -> Side:
-    """With the size of batches that is fastest for a peer; ours needs none."""
+def _with_batching(side: Side, settings: Record) -> Side:
+    """With the size of batches, and how many at a time, that are fastest for a peer."""
     if side.name == OURS:
         return side
     own = {**settings, "precision": side.precision, **side.settings}
     chosen = run_child("choose_batch", own, PROCESSOR).result
-    return replace(side, settings={**side.settings, "batch_size": chosen["batch_size"]})
+    return replace(side, settings={**side.settings, "batching": chosen["batching"]})
 
 
 def _one_text(task: Task, texts: Sequence[str]) -> list[Panel]:

@@ -30,7 +30,7 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
         seconds = median_of(own, "call_s")
         cells = compared.cells(seconds, precision)
         share = median_of(own, "flops") / seconds / median_of(own, "matmul_flops")
-        sizes = sorted({str(r["batch_size"] or "packed") for r in own})
+        batches = sorted({batching_of(r) for r in own})
         rows.append(
             [
                 who,
@@ -40,7 +40,7 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
                 f"{own[0]['texts'] / seconds:,.0f}",
                 *(cells if counted(own) == own else ["-"] * len(cells)),
                 share_of_peak(share, precision),
-                ", ".join(sizes),
+                ", ".join(batches),
                 f"{min(r['agreement'] for r in own):.2%}",
                 megabytes(median_of(own, "peak_bytes")),
             ]
@@ -48,10 +48,19 @@ def texts_rows(records: Sequence[Record]) -> list[list[str]]:
     return rows
 
 
+def batching_of(record: Record) -> str:
+    """For a cell: texts a batch, and how many batches at a time."""
+    if record["batch_size"] is None:
+        return "packed"
+    streams = record["streams"]
+    return f"{record['batch_size']}" + (f", {streams} at a time" if streams > 1 else "")
+
+
 def print_one_text(title: str, records: Sequence[Record]) -> None:
     columns = ("", "", "tokens p50", "p99", "text p50", "p99", "text / tokens")
     for key, what in (("tokens_p50_s", "tokens"), ("text_p50_s", "text")):
-        columns += tuple(f"{what}: {column}" for column in Compared(records, key).columns())
+        first, *more = Compared(records, key).columns()
+        columns += (f"{what}: {first}", *more)
     columns += ("peak memory",)
     print_table(title, columns, one_text_rows(records))
 

@@ -121,7 +121,7 @@ class Compared:
     def columns(self) -> tuple[str, ...]:
         if len(self._ours) < 2:
             return ("ours is faster",)
-        return (f"ours in {next(iter(self._ours))} is faster", "in the same")
+        return ("ours is faster", "in the same precision")
 
     def cells(self, seconds: float, precision: str) -> list[str]:
         """How many times as fast bertjax is; a dash where there is nothing to compare with."""

@@ -4,6 +4,7 @@ N texts, C classes.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,32 +22,42 @@ class Classifier(NamedTuple):
     """Texts and how many of them a batch -> [N, C]; bertjax chooses its batches itself."""
 
 
-def open_classifier(engine: str, folder: Path, precision: str, threads: int) -> Classifier:
-    """The classifier in `folder`, in one library."""
+def open_classifier(
+    engine: str, folder: Path, precision: str, threads: int, streams: int = 1
+) -> Classifier:
+    """The classifier in `folder`, in one library; `streams` as of `open_engine`."""
     if engine == "bertjax":
         import bertjax
 
         predictor = bertjax.Predictor.load(folder, precision)  # pyright: ignore[reportArgumentType]
         forward = bertjax_forward(predictor.checkpoint)
         return Classifier(forward, lambda texts, _: predictor.probabilities(texts))
-    forward = open_engine(engine, folder, precision, threads)
+    forward = open_engine(engine, folder, precision, threads, streams)
     tokenizer = load_tokenizer(folder)
     longest = read_config(folder)["max_position_embeddings"]
 
     def probabilities(texts: Sequence[str], batch_size: int) -> np.ndarray:
         ids = tokenize(tokenizer, texts, longest).ids
-        return softmax(batched_logits(forward, ids, batch_size))
+        return softmax(batched_logits(forward, ids, batch_size, streams))
 
     return Classifier(forward, probabilities)
 
 
-def batched_logits(forward: Forward, token_ids: Sequence[np.ndarray], size: int) -> np.ndarray:
+def batched_logits(
+    forward: Forward, token_ids: Sequence[np.ndarray], size: int, streams: int = 1
+) -> np.ndarray:
     """[N, C]: `size` texts a batch, of similar length, each batch padded to its longest."""
     order = sorted(range(len(token_ids)), key=lambda text: len(token_ids[text]))
-    parts = []
-    for start in range(0, len(order), size):
-        part = [token_ids[text] for text in order[start : start + size]]
-        parts.append(forward(*padded(part)))
+
+    def part_from(start: int) -> np.ndarray:
+        return forward(*padded([token_ids[text] for text in order[start : start + size]]))
+
+    starts = range(0, len(order), size)
+    if streams == 1:
+        parts = [part_from(start) for start in starts]
+    else:
+        with ThreadPoolExecutor(streams) as pool:
+            parts = list(pool.map(part_from, starts))
     sorted_logits = np.concatenate(parts)
     logits = np.empty_like(sorted_logits)
     logits[order] = sorted_logits

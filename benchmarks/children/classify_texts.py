@@ -20,8 +20,8 @@ def main() -> None:
     settings = read_settings()
     engine, precision, folder = settings["engine"], settings["precision"], Path(settings["folder"])
     texts = json.loads(Path(settings["texts"]).read_text(encoding="utf-8"))
-    classifier = open_classifier(engine, folder, precision, settings["threads"])
-    size = settings.get("batch_size")  # of none bertjax alone has need
+    size, streams = settings.get("batching", (None, 1))  # bertjax needs none
+    classifier = open_classifier(engine, folder, precision, settings["threads"], streams)
     found = np.empty(0)
 
     def classify() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
     result = {"first_s": first, "call_s": seconds, "peak_bytes": peak_resident_bytes()}
     result |= {
         "batch_size": size,
+        "streams": streams,
         "agreement": float(agreement),
         **arithmetic(folder, texts, engine),
     }

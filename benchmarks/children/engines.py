@@ -4,6 +4,7 @@ B texts, T tokens, C classes.
 """
 
 import json
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,12 @@ Forward = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """input_ids and attention_mask, int32 [B, T] -> logits, float32 [B, C]."""
 
 
-def open_engine(name: str, folder: Path, precision: str, threads: int) -> Forward:
-    """The forward pass of the classifier in `folder`, ready to be called."""
+def open_engine(name: str, folder: Path, precision: str, threads: int, streams: int = 1) -> Forward:
+    """The forward pass of the classifier in `folder`, ready to be called.
+
+    Args:
+        streams: calls at a time, each with its part of the threads; of peers alone.
+    """
     match name:
         case "bertjax":
             import bertjax
@@ -27,11 +32,11 @@ def open_engine(name: str, folder: Path, precision: str, threads: int) -> Forwar
             checkpoint = bertjax.load(folder, "text-classification", precision=precision)  # pyright: ignore[reportArgumentType]
             return bertjax_forward(checkpoint)
         case "torch" | "torch, autocast" | "torch.compile":
-            return _torch(folder, precision, threads, name)
+            return _torch(folder, precision, threads // streams, name)
         case "ONNX Runtime":
-            return _onnxruntime(folder, precision, threads)
+            return _onnxruntime(folder, precision, threads // streams)
         case "OpenVINO":
-            return _openvino(folder, precision, threads)
+            return _openvino(folder, precision, threads, streams)
         case "KerasHub":
             return _keras_hub(folder, precision)
         case _:
@@ -77,13 +82,13 @@ def _torch(folder: Path, precision: str, threads: int, name: str) -> Forward:
     import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
     from transformers import AutoModelForSequenceClassification
 
-    torch.set_num_threads(threads)
     autocast, short = name == "torch, autocast", precision == "bfloat16"
     kind = torch.bfloat16 if short and not autocast else torch.float32
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=kind).eval()
     call = torch.compile(model) if name == "torch.compile" else model
 
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        torch.set_num_threads(threads)  # of the thread that calls
         inputs = (torch.from_numpy(array.astype(np.int64)) for array in (ids, mask))
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             return call(*inputs).logits.float().numpy()
@@ -106,19 +111,23 @@ def _onnxruntime(folder: Path, precision: str, threads: int) -> Forward:
     return forward
 
 
-def _openvino(folder: Path, precision: str, threads: int) -> Forward:
+def _openvino(folder: Path, precision: str, threads: int, streams: int) -> Forward:
     import openvino  # pyright: ignore[reportMissingImports]
 
     options = {
         "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
-        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
     }
-    request = openvino.compile_model(folder / "openvino.xml", "CPU", options).create_infer_request()
+    model = openvino.compile_model(folder / "openvino.xml", "CPU", options)
+    own = threading.local()
 
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "request"):  # one a thread: each is for one call at a time
+            own.request = model.create_infer_request()
         inputs = {"input_ids": ids.astype(np.int64), "attention_mask": mask.astype(np.int64)}
-        return request.infer(inputs, share_inputs=True)[0]
+        return own.request.infer(inputs, share_inputs=True)[0]
 
     return forward
 

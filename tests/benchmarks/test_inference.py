@@ -77,22 +77,29 @@ def test_every_part_gives_a_table_and_a_panel(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The children are replaced by what they report; the rest runs as it is."""
-    made, drawn, sizes = [], [], []
+    made, drawn, batching = [], [], []
 
     def run_child(program: str, settings: dict[str, Any], environment) -> processes.Child:
         assert environment == PROCESSOR
         made.append(program)
         Path(settings.get("folder", "/")).mkdir(exist_ok=True)
-        result = {"precision": "bfloat16", "class_counts": [1, 2], "batch_size": len(made)}
+        result = {"precision": "bfloat16", "class_counts": [1, 2], "batching": [len(made), 2]}
         return processes.Child(result, 1.0, 1)
 
     def measure(benchmark, sides, facts, settings, rounds, environment, quick):
         assert (benchmark, rounds, quick) == ("inference", 1, True)
         assert environment == PROCESSOR
-        sizes.append([side.settings.get("batch_size") for side in sides])
+        batching.append([side.settings.get("batching") for side in sides])
         times = {f"{what}_{p}_s": 0.1 for what in ("tokens", "text") for p in ("p50", "p99")}
         result = {"call_s": [0.1], "first_s": 1.0, "matmul_flops": 1e12, "peak_bytes": 1e8}
-        result |= {"batch_size": 16, "agreement": 1.0, "flops": 1e9, "tokens": 32, **times}
+        result |= {
+            "batch_size": 16,
+            "streams": 1,
+            "agreement": 1.0,
+            "flops": 1e9,
+            "tokens": 32,
+            **times,
+        }
         return [{"who": s.name, "precision": s.precision, **facts, **result} for s in sides]
 
     monkeypatch.setattr(inference, "run_child", run_child)
@@ -103,7 +110,7 @@ def test_every_part_gives_a_table_and_a_panel(
         *("auto_precision", "make_random", "export_peers"),
         *("make_head", "export_peers", "reference_classes", *["choose_batch"] * 7),
     ]
-    assert sizes[1] == [None, None, 7, 8, 9, 10, 11, 12, 13]  # ours has none
+    assert batching[1] == [None, None, *([number, 2] for number in range(7, 14))]  # ours has none
     shown = capsys.readouterr().out
     titles = ("Forward pass, tiny-2x8", "40 texts, from text to probabilities", "One text of 32")
     assert all(title in shown for title in titles)
@@ -120,7 +127,9 @@ def test_where_no_result_counts_there_is_no_chart(tmp_path: Path, monkeypatch, c
     (tmp_path / "classifier").mkdir()
     child = processes.Child({"class_counts": [1]}, 1.0, 1)
     monkeypatch.setattr(inference, "run_child", lambda *_: child)
-    monkeypatch.setattr(inference, "measure", lambda *_: [record | {"batch_size": 16}])
+    monkeypatch.setattr(
+        inference, "measure", lambda *_: [record | {"batch_size": 16, "streams": 2}]
+    )
     task = inference.Task(InferenceConfig(), (), ("int8",), tmp_path)
     assert inference._texts(task, ["a"]) == []
     assert "int8 does not count" in capsys.readouterr().out

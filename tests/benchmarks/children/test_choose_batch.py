@@ -3,19 +3,24 @@ import pytest
 from benchmarks.children import choose_batch
 
 
-def test_a_size_counts_by_the_better_of_two_turns_after_it_was_tried(monkeypatch) -> None:
-    """What a library prepares for a size that it has not seen says nothing of that size."""
-    clock, seen, usual = 0.0, set(), {16: 3.0, 32: 1.0, 64: 2.0}
+def test_a_batching_counts_by_the_better_of_two_turns_after_it_was_tried(monkeypatch) -> None:
+    """What a library prepares for what it has not seen says nothing of how fast it is."""
+    clock, seen, order = 0.0, set(), []
+    usual = {(16, 1): 3.0, (16, 2): 1.0, (32, 1): 2.0, (32, 2): 4.0}
 
     class Classifier:
+        def __init__(self, streams: int) -> None:
+            self.streams = streams
+
         def probabilities(self, texts, size: int) -> None:
             nonlocal clock
-            clock += usual[size] + (0.0 if size in seen else 100.0)
-            order.append(size)
-            seen.add(size)
+            batching = size, self.streams
+            clock += usual[batching] + (0.0 if batching in seen else 100.0)
+            order.append(batching)
+            seen.add(batching)
 
-    order = [0]
     monkeypatch.setattr(choose_batch.time, "perf_counter", lambda: clock)
-    found = choose_batch.seconds_by_size(Classifier(), ["a"], [16, 32, 64])  # pyright: ignore[reportArgumentType]
+    classifiers = {streams: Classifier(streams) for streams in (1, 2)}
+    found = choose_batch.seconds_by_batching(classifiers, ["a"], [16, 32])  # pyright: ignore[reportArgumentType]
     assert found == pytest.approx(usual)
-    assert order[1:] == [16, 32, 64, 16, 32, 64, 64, 32, 16]
+    assert order == [*usual, *usual, *reversed(usual)]
