@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 # XLA's CPU backend allocates its temporary buffers anew for each call. Mapped anew in small pages,
 # a step of a small BERT takes about 100,000 page faults: so all memory comes from heaps of huge
@@ -133,6 +134,21 @@ def hide_false_alarms() -> None:
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX's own default, also inherited
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def hide_warnings_of_xla() -> None:
+    """Have XLA print errors alone from here on, unless the user has said what is to be shown.
+
+    For a program of several allocations: it warns of each buffer that is larger than one of them,
+    in dozens of lines, though that is as it should be. Imports jax.
+    """
+    import jax
+    import jaxlib.utils
+
+    config: Any = jax.config  # its settings are unknown to type checkers
+    shown = config.jax_logging_level, os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    if shown == ("NOTSET", "1"):  # JAX's own defaults: warnings are shown
+        jaxlib.utils.absl_set_min_log_level(2)
 
 
 def hide_lost_processes() -> None:

@@ -19,7 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.models.precision import has_kernels
-from bertjax.process import has_glibc
+from bertjax.process import has_glibc, hide_warnings_of_xla
 from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
 from bertjax.training.mesh import FSDP, batch_sharding, gathering, make_mesh, replicated, shardings
@@ -197,7 +197,10 @@ def _compiler_options(save_memory: bool, keep: bool = False) -> dict[str, str | 
     if save_memory:
         return SAVE_MEMORY
     # XLA cannot write a program of several allocations to a cache.
-    return SEVERAL_ALLOCATIONS if keep and has_glibc() and not _has_compilation_cache() else None
+    if not keep or not has_glibc() or _has_compilation_cache():
+        return None
+    hide_warnings_of_xla()
+    return SEVERAL_ALLOCATIONS
 
 
 def _is_small(largest_activation: int | None) -> bool:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +86,29 @@ def test_memory_is_in_one_part_where_programs_are_kept(wide):
     assert jax.config.jax_enable_compilation_cache
     assert jax.config.jax_compilation_cache_dir
     assert in_one_allocation(wide(largest_activation=4)[0])
+
+
+_SCRIPT = """
+import jax, jax.numpy as jnp, optax
+from bertjax.training.losses import Sums
+from bertjax.training.parallel import make_runner
+from bertjax.training.steps import init_state
+
+def loss(params, key, batch):
+    return Sums(jnp.sin(jnp.sin(batch["x"] @ params["w"]) @ params["w"]).sum(), jnp.ones(()))
+
+params, sgd = {"w": jnp.ones((2200, 2200))}, optax.sgd(0.1)  # whose gradient is 19 MB
+runner = make_runner("jit", loss, sgd, largest_activation=4)
+jax.block_until_ready(runner.step(init_state(params, sgd, seed=0), {"x": jnp.ones((8, 2200))}))
+"""
+
+
+@pytest.mark.parametrize(("level", "told"), [(None, False), ("0", True)])
+def test_buffers_that_are_larger_than_an_allocation_are_no_news(level, told):
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    if level:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = level
+    command = [sys.executable, "-c", _SCRIPT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ("larger than the per-heap size limit" in done.stderr) == told
