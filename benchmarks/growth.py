@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth [--data projects.csv --text title description] [--quick]
 
-The step of `benchmarks.training`, where one size grows and the others stay: the length of texts
+The step of `benchmarks.step_memory`, where one size grows and the others stay: the length of texts
 (with the same number of texts, and of tokens a step), the texts of a batch, and layers. And what
 the host does with a table before the first step, by its rows. Each point is a process of its own.
 """

@@ -14,7 +14,7 @@ _ON_ACCELERATOR = 8192, 4
 
 
 def matmul_flops_jax(precision: str) -> float:
-    """Multiplications and additions a second; bfloat16: accumulated in float32."""
+    """Multiplications and additions a second; bfloat16: accumulated and written in float32."""
     import jax
     import jax.numpy as jnp
 
@@ -26,7 +26,7 @@ def matmul_flops_jax(precision: str) -> float:
 
 
 def matmul_flops_torch(precision: str) -> float:
-    """The same, as torch multiplies."""
+    """The same, as torch multiplies; products of bfloat16 are written as bfloat16."""
     import torch  # pyright: ignore[reportMissingImports]  # only where peers are measured
 
     on_gpu = torch.cuda.is_available()
