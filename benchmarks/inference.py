@@ -221,7 +221,7 @@ def _with_batching(side: Side, settings: Record) -> Side:
         return side
     own = {**settings, "precision": side.precision, **side.settings}
     chosen = run_child("choose_batch", own, PROCESSOR).result
-    return replace(side, settings={**side.settings, "batching": chosen["batching"]})
+    return replace(side, settings={**side.settings, **chosen})
 
 
 def _one_text(task: Task, texts: Sequence[str]) -> list[Panel]:

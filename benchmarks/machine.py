@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,8 +42,10 @@ PACKAGES = (
     "libtpu",
 )
 
-# How variables begin that change what is measured; those that benchmarks set are in each record.
-_DECISIVE = ("GLIBC_TUNABLES", "JAX_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_", "OMP_", "XLA_")
+# How variables begin that change what is measured; those that benchmarks set are told by each.
+_DECISIVE = ("ATEN_", "DNNL_", "JAX_", "KMP_", "LD_PRELOAD", "MKL_", "OMP_", "ONEDNN_", "TORCH")
+_DECISIVE += ("XLA_",)
+_FOLDER = re.compile(r"[^\s=:,]*/")
 
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _GPU_DRIVER = Path("/proc/driver/nvidia/version")
@@ -70,9 +73,9 @@ def describe_machine() -> dict[str, Any]:
 
 
 def decisive_variables() -> dict[str, str]:
-    """Those of the environment that may change a figure; of a path only the last part is kept."""
+    """Those of the environment that may change a figure, without the folders of paths in them."""
     found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_DECISIVE)}
-    return {k: Path(v).name if Path(v).is_absolute() else v for k, v in found.items()}
+    return {k: _FOLDER.sub("", v) for k, v in found.items()}
 
 
 def _first_line(path: Path) -> str | None:

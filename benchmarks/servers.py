@@ -120,7 +120,8 @@ def started(
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_ready(process, f"http://127.0.0.1:{port}{program.ready}", log)
+            url = f"http://127.0.0.1:{port}{program.ready}"
+            _wait_until_ready(process, program.side, url, log)
             seconds = time.perf_counter() - began
             url = f"http://127.0.0.1:{port}{program.predict}"
             yield Server(program.side, program.precision, url, program.form, seconds, process.pid)
@@ -133,7 +134,7 @@ def started(
                 process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen, url: str, log) -> None:
+def _wait_until_ready(process: subprocess.Popen, side: str, url: str, log) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -144,7 +145,9 @@ def _wait_until_ready(process: subprocess.Popen, url: str, log) -> None:
                 break
             time.sleep(_POLL)
     log.seek(0)
-    raise ProgramError("a server did not become ready", log.read().decode(errors="replace"))
+    raise ProgramError(
+        f"the server of {side} did not become ready", log.read().decode(errors="replace")
+    )
 
 
 def _free_port() -> int:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from benchmarks.processes import run_child
 from benchmarks.records import append_record, megabytes, print_table, ratio
+from bertjax.errors import UserError
 
 OURS = "bertjax"
 
@@ -51,6 +52,9 @@ def measure(
             children time one after another.
         facts: what every record says, beside who, precision, result and machine.
         settings: what every child gets, beside its precision and its side's own.
+
+    Raises:
+        UserError: one side computed on a processor, and another on an accelerator.
     """
     records = []
     machine = describe_machine()
@@ -69,6 +73,7 @@ def measure(
         return {**who, **facts, "environment": environment, **child.result, **around}
 
     for record in tqdm(_each(run, turns, at_once), benchmark, len(turns), unit="run"):
+        check_one_device([*records, record])
         append_record(name, record)
         records.append(record)
     if at_once > 1:  # the others were these
@@ -83,6 +88,14 @@ def _each(run: Callable[[Side], Record], turns: Sequence[Side], at_once: int) ->
         return
     with ThreadPoolExecutor(at_once) as pool:
         yield from pool.map(run, turns)
+
+
+def check_one_device(records: Sequence[Record]) -> None:
+    """UserError if one library found an accelerator, and another did not."""
+    devices = {record["who"]: record["device"] for record in records}
+    if len({device == "cpu" for device in devices.values()}) > 1:  # names of GPUs differ
+        found = ", ".join(f"{who} on {device}" for who, device in devices.items())
+        raise UserError(f"the sides computed on other devices, so nothing is compared: {found}")
 
 
 def tell_disturbed(records: Sequence[Record]) -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.step_memory [--shapes base-8x128 minilm-32x64] [--quick]
 
-The step of `benchmarks.training`, in one allocation: as it is, with the batch cut into 2 and into 4 parts
+The step of `benchmarks.training`, in one allocation: as it is, the batch cut into 2 and 4 parts
 (accumulation), and with the activations of layers computed again in the backward pass
 (rematerialisation). Temporary memory is what the compiler plans for a step beside its state and
 batch: activations, most of all. Each is a process of its own, and they take turns.

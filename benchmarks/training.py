@@ -135,7 +135,6 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
         config.quick,
         at_once=config.at_once,
     )
-    _check_one_device(records)
     lengths = [len(text) for text in make_texts(settings)]
     tokens = f", {sum(lengths):,} tokens" if config.lengths == "half" else ""
 
@@ -145,14 +144,6 @@ def _measure(shape: Shape, precision: str, config: TrainingConfig) -> list[Recor
     print_speeds(f"A training step, {shape}{tokens}", records, flops)
     print(first_call(records), end="\n\n")
     return records
-
-
-def _check_one_device(records: Sequence[Record]) -> None:
-    """UserError if one library found an accelerator, and another did not."""
-    devices = {record["who"]: record["device"] for record in records}
-    if len({device == "cpu" for device in devices.values()}) > 1:
-        found = ", ".join(f"{who} on {device}" for who, device in devices.items())
-        raise UserError(f"the sides computed on other devices, so nothing is compared: {found}")
 
 
 def sides_of(precision: str, config: TrainingConfig) -> list[Side]:

@@ -6,6 +6,8 @@ import hashlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,19 +138,26 @@ def hide_false_alarms() -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
-def hide_warnings_of_xla() -> None:
-    """Have XLA print errors alone from here on, unless the user has said what is to be shown.
+@contextmanager
+def without_warnings_of_xla() -> Iterator[None]:
+    """XLA prints errors alone meanwhile, unless it was told what to show. Imports jax.
 
-    For a program of several allocations: it warns of each buffer that is larger than one of them,
-    in dozens of lines, though that is as it should be. Imports jax.
+    While it compiles a program of several allocations: it warns of each buffer that is larger than
+    one of them, in dozens of lines, though that is as it should be.
     """
     import jax
     import jaxlib.utils
 
     config: Any = jax.config  # its settings are unknown to type checkers
     shown = config.jax_logging_level, os.environ.get("TF_CPP_MIN_LOG_LEVEL")
-    if shown == ("NOTSET", "1"):  # JAX's own defaults: warnings are shown
-        jaxlib.utils.absl_set_min_log_level(2)
+    if shown != ("NOTSET", "1"):  # JAX's own defaults
+        yield
+        return
+    jaxlib.utils.absl_set_min_log_level(2)
+    try:
+        yield
+    finally:
+        jaxlib.utils.absl_set_min_log_level(1)
 
 
 def hide_lost_processes() -> None:

@@ -5,6 +5,11 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+from bertjax.process import tune_malloc
+
+if __name__ == "__main__":  # before other imports, as the server's command does
+    tune_malloc()
+
 import jax
 import numpy as np
 
@@ -13,7 +18,6 @@ from benchmarks.children.result import jax_device, read_settings, write_result
 from benchmarks.children.timing import time_calls
 from bertjax.data.ladder import LENGTHS, ladder_lengths
 from bertjax.data.tokens import tokenize
-from bertjax.process import tune_malloc
 
 
 def main() -> None:
@@ -47,5 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tune_malloc()  # as the server's command does
     main()

@@ -24,7 +24,9 @@ def main() -> None:
         for streams in sorted({1, threads})
     }
     seconds = seconds_by_batching(classifiers, texts[::_SAMPLE], settings["batch_sizes"])
-    write_result({"batching": min(seconds, key=lambda batching: seconds[batching])})
+    best = min(seconds, key=lambda batching: seconds[batching])
+    tried = [[size, streams, took] for (size, streams), took in seconds.items()]
+    write_result({"batching": best, "tried": tried})
 
 
 def seconds_by_batching(

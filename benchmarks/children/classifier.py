@@ -6,7 +6,7 @@ N texts, C classes.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,32 +33,31 @@ def open_classifier(
         forward = bertjax_forward(predictor.checkpoint)
         return Classifier(forward, lambda texts, _: predictor.probabilities(texts))
     forward = open_engine(engine, folder, precision, threads, streams)
+    each = ThreadPoolExecutor(streams).map if streams > 1 else map  # as long as the process
     tokenizer = load_tokenizer(folder)
     longest = read_config(folder)["max_position_embeddings"]
 
     def probabilities(texts: Sequence[str], batch_size: int) -> np.ndarray:
         ids = tokenize(tokenizer, texts, longest).ids
-        return softmax(batched_logits(forward, ids, batch_size, streams))
+        return softmax(batched_logits(forward, ids, batch_size, each))
 
     return Classifier(forward, probabilities)
 
 
 def batched_logits(
-    forward: Forward, token_ids: Sequence[np.ndarray], size: int, streams: int = 1
+    forward: Forward, token_ids: Sequence[np.ndarray], size: int, each: Any = map
 ) -> np.ndarray:
-    """[N, C]: `size` texts a batch, of similar length, each batch padded to its longest."""
+    """[N, C]: `size` texts a batch, of similar length, each batch padded to its longest.
+
+    Args:
+        each: `map`, or what calls several at a time.
+    """
     order = sorted(range(len(token_ids)), key=lambda text: len(token_ids[text]))
 
     def part_from(start: int) -> np.ndarray:
         return forward(*padded([token_ids[text] for text in order[start : start + size]]))
 
-    starts = range(0, len(order), size)
-    if streams == 1:
-        parts = [part_from(start) for start in starts]
-    else:
-        with ThreadPoolExecutor(streams) as pool:
-            parts = list(pool.map(part_from, starts))
-    sorted_logits = np.concatenate(parts)
+    sorted_logits = np.concatenate(list(each(part_from, range(0, len(order), size))))
     logits = np.empty_like(sorted_logits)
     logits[order] = sorted_logits
     return logits

@@ -34,6 +34,7 @@ def main() -> None:
     result |= {
         "batch_size": size,
         "streams": streams,
+        "tried": settings.get("tried"),  # texts a batch, streams, seconds of a tenth of the texts
         "agreement": float(agreement),
         **arithmetic(folder, texts, engine),
     }

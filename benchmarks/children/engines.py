@@ -23,7 +23,7 @@ def open_engine(name: str, folder: Path, precision: str, threads: int, streams: 
     """The forward pass of the classifier in `folder`, ready to be called.
 
     Args:
-        streams: calls at a time, each with its part of the threads; of peers alone.
+        streams: calls at a time, each with its part of the threads, of those of `texts`' peers.
     """
     match name:
         case "bertjax":
@@ -88,7 +88,7 @@ def _torch(folder: Path, precision: str, threads: int, name: str) -> Forward:
     call = torch.compile(model) if name == "torch.compile" else model
 
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        torch.set_num_threads(threads)  # of the thread that calls
+        torch.set_num_threads(threads)  # here, since OpenMP keeps a number for each calling thread
         inputs = (torch.from_numpy(array.astype(np.int64)) for array in (ids, mask))
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             return call(*inputs).logits.float().numpy()

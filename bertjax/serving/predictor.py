@@ -20,7 +20,7 @@ from bertjax.models.configs import Precision
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import round_weights
 from bertjax.serving.answers import fallback_label, mean_of_pieces, to_probabilities
-from bertjax.serving.bulk import compute_packed
+from bertjax.serving.packed import compute_packed
 from bertjax.serving.programs import Programs
 
 LongTexts = Literal["truncate", "windows"]

@@ -19,7 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.models.precision import has_kernels
-from bertjax.process import has_glibc, hide_warnings_of_xla
+from bertjax.process import has_glibc, without_warnings_of_xla
 from bertjax.training.configs import MeshShape, Parallel
 from bertjax.training.losses import Batch, Loss
 from bertjax.training.mesh import FSDP, batch_sharding, gathering, make_mesh, replicated, shardings
@@ -108,10 +108,12 @@ def jit_runner(step: TrainStep, remat: bool = False, keep: bool = False) -> Runn
     """One device, which keeps a step's memory for the next one if it is to, and can."""
     # The step uses its state up, so it must own it: the caller keeps the original.
     options = _compiler_options(remat, keep)
-    compiled = jax.jit(step, donate_argnums=0, compiler_options=options)
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=options)
+    compiled = _Quiet(jitted) if options == SEVERAL_ALLOCATIONS else jitted
 
     def compile_ahead(state: TrainState, batch: Batch) -> None:
-        compiled.lower(state, batch).compile()
+        with without_warnings_of_xla():
+            jitted.lower(state, batch).compile()
 
     return Runner(
         copied,
@@ -189,6 +191,20 @@ def mesh_runner(step: TrainStep, mesh: Mesh, remat: bool = False) -> Runner:
     return Runner(place, place_batch, compiled, compile_ahead, collect)
 
 
+class _Quiet:
+    """A jitted function of which XLA does not warn; what else it can do is done as it is."""
+
+    def __init__(self, jitted: Any) -> None:
+        self._jitted = jitted
+
+    def __call__(self, *arguments: Any) -> Any:
+        with without_warnings_of_xla():  # a call may compile
+            return self._jitted(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jitted, name)
+
+
 def _compiler_options(save_memory: bool, keep: bool = False) -> dict[str, str | bool] | None:
     if has_kernels("gpu", "bfloat16"):
         return PRODUCTS_WITH_BIASES
@@ -197,10 +213,7 @@ def _compiler_options(save_memory: bool, keep: bool = False) -> dict[str, str | 
     if save_memory:
         return SAVE_MEMORY
     # XLA cannot write a program of several allocations to a cache.
-    if not keep or not has_glibc() or _has_compilation_cache():
-        return None
-    hide_warnings_of_xla()
-    return SEVERAL_ALLOCATIONS
+    return SEVERAL_ALLOCATIONS if keep and has_glibc() and not _has_compilation_cache() else None
 
 
 def _is_small(largest_activation: int | None) -> bool:

@@ -11,7 +11,7 @@ from bertjax.data.bulk import plan_bulk
 from bertjax.models.compiler import compiler_options
 from bertjax.models.pooling import SentencePooling
 from bertjax.models.precision import round_weights
-from bertjax.serving.bulk import compute_packed
+from bertjax.serving.packed import compute_packed
 
 _MEAN = SentencePooling("mean", normalize=True)
 

@@ -15,7 +15,7 @@ from bertjax.data.packing import plan_packing
 from bertjax.evaluation.calibration import calibration_scores, fit_temperature
 from bertjax.evaluation.scores import classification_scores
 from bertjax.models.compiler import compiler_options
-from bertjax.serving.bulk import compute_packed
+from bertjax.serving.packed import compute_packed
 from bertjax.training.losses import example_losses
 from bertjax.workflows.prepare import TokenizedRows
 

@@ -67,11 +67,12 @@ def test_idle_time_is_not_busy(tmp_path: Path) -> None:
 def test_variables_that_may_change_a_figure_are_told_without_folders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
-    monkeypatch.setenv("LD_PRELOAD", "/home/somebody/libjemalloc.so")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1 --xla_dump_to=/home/somebody/dump")
+    monkeypatch.setenv("LD_PRELOAD", "/home/somebody/libjemalloc.so:/lib/other.so")
     monkeypatch.setenv("HOME_OF_NOTHING", "x")
     found = machine.decisive_variables()
-    assert (found["XLA_FLAGS"], found["LD_PRELOAD"]) == ("--xla_a=1", "libjemalloc.so")
+    assert found["XLA_FLAGS"] == "--xla_a=1 --xla_dump_to=dump"
+    assert found["LD_PRELOAD"] == "libjemalloc.so:other.so"
     assert "HOME_OF_NOTHING" not in found
 
 

@@ -27,7 +27,7 @@ def test_a_server_that_ends_is_told_by_its_last_error():
     program = Program("broken", "float32", lambda port: broken, "/ready", "/predict", "torch")
     with pytest.raises(ProgramError) as told, started(program, 1):
         pass
-    assert told.value.line == "a server did not become ready: ValueError: no model"
+    assert told.value.line == "the server of broken did not become ready: ValueError: no model"
 
 
 def latency(side, p50, p99):

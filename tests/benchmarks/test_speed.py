@@ -2,6 +2,7 @@ import pytest
 
 from benchmarks import speed
 from benchmarks.processes import Child, ProgramError
+from bertjax.errors import UserError
 
 
 def record(who: str, seconds: list[float], peak: float = 1e12) -> dict[str, object]:
@@ -34,7 +35,7 @@ def test_the_spread_is_of_the_medians_of_processes() -> None:
     assert speed.spread(records, "call_s", 1.0, 2) == "0.20 to 0.30"
 
 
-def test_a_side_is_compared_with_bertjax_at_its_best_and_in_the_same_precision() -> None:
+def test_a_side_is_compared_with_bertjax_in_its_first_and_in_the_same_precision() -> None:
     ours = [record("bertjax", [0.1]) | {"precision": "bfloat16"}, record("bertjax", [0.4])]
     compared = speed.Compared([*ours, record("torch", [0.8])], "call_s")
     assert compared.columns() == ("ours is faster", "in the same precision")
@@ -78,7 +79,9 @@ def test_sides_take_turns_and_every_run_is_kept(monkeypatch, capsys) -> None:
 
     def run_child(module, settings, environment):
         ran.append((module, settings, environment))
-        return Child({"call_s": [0.1]}, 1.0, 1, others_cores=0.9 if module == "two" else 0.0)
+        return Child(
+            {"call_s": [0.1], "device": "cpu"}, 1.0, 1, others_cores=0.9 if module == "two" else 0.0
+        )
 
     monkeypatch.setattr(speed, "run_child", run_child)
     monkeypatch.setattr(speed, "append_record", lambda name, record: kept.append((name, record)))
@@ -107,7 +110,7 @@ def test_those_that_prepare_at_once_share_a_lock_and_memory_and_keep_their_order
     def run_child(module, settings, environment):
         locks.append(settings["lock"])
         environments.append(environment)
-        return Child({"call_s": [0.1]}, 1.0, 1, others_cores=3.0)
+        return Child({"call_s": [0.1], "device": "cpu"}, 1.0, 1, others_cores=3.0)
 
     monkeypatch.setattr(speed, "run_child", run_child)
     monkeypatch.setattr(speed, "append_record", lambda name, record: None)
@@ -119,3 +122,10 @@ def test_those_that_prepare_at_once_share_a_lock_and_memory_and_keep_their_order
     shared = {"X": "1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.300"}
     assert environments == [record["environment"] for record in records] == [shared] * 3
     assert "other programs" not in capsys.readouterr().out  # they were these
+
+
+def test_sides_on_other_kinds_of_devices_are_not_compared() -> None:
+    ours, theirs = {"who": "bertjax", "device": "H200"}, {"who": "torch", "device": "NVIDIA H200"}
+    speed.check_one_device([ours, theirs])  # each library has its own name for one
+    with pytest.raises(UserError, match="bertjax on cpu, torch on NVIDIA H200"):
+        speed.check_one_device([ours | {"device": "cpu"}, theirs])

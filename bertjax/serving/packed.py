@@ -5,6 +5,7 @@ R rows of T tokens hold up to S texts each; W values a text.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import jax
 import numpy as np
@@ -15,8 +16,8 @@ from bertjax.data.bulk import Group
 Program = Callable[[np.ndarray, np.ndarray, int], jax.Array]
 """input_ids and segment_ids, int32 [R, T], and S -> [R, S, W]."""
 
-# Calls at a time on a processor. In a single one, cores wait for each other after each operation;
-# two take a sixth less time on 2 cores, and three no less.
+# Calls at a time on a processor. In a single one, cores wait for each other after each operation:
+# on 2 cores 10,000 texts took a sixth less time by two, and no less by three (benchmarks/AMX.md).
 AT_ONCE = 2
 
 _Batch = tuple[np.ndarray, tuple[np.ndarray, np.ndarray, int]]  # texts [R, S]; for a program
@@ -31,6 +32,8 @@ def compute_packed(
     pad_token_id: int,
 ) -> np.ndarray:
     """[N, W] float32 of N texts, each of which is in one of the groups.
+
+    On a processor calls are made in other threads, which JAX's context managers do not reach.
 
     Args:
         program: called with the shapes of the groups' plans alone.
@@ -54,14 +57,20 @@ def _batches(token_ids: Sequence[np.ndarray], group: Group, pad_token_id: int) -
 
 
 def _in_threads(program: Program, groups: Iterable[Iterator[_Batch]]) -> Iterator[_Computed]:
+    """All in threads of the pool: JAX's settings by context are each thread's own."""
+
     def compute(batch: _Batch) -> _Computed:
         texts, inputs = batch
         return texts, np.asarray(program(*inputs))
 
-    with ThreadPoolExecutor(AT_ONCE, "bulk") as pool:
+    pool = ThreadPoolExecutor(AT_ONCE, "packed")
+    try:
         for batches in groups:
-            yield compute(next(batches))  # alone: two threads would both compile what is new
+            # The first alone, or two threads would both compile what is new.
+            yield from pool.map(compute, islice(batches, 1))
             yield from pool.map(compute, batches)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _dispatched(program: Program, groups: Iterable[Iterator[_Batch]]) -> Iterator[_Computed]:
