@@ -102,10 +102,11 @@ class FinetuneConfig:
     batch_size: int = 32
     """Texts a step."""
     accumulation: int = 1
-    """Parts into which a step is cut to save memory. The gradient stays that of the whole step, but
-    with dropout each part draws masks of its own: then it is the same on average alone."""
+    """Parts into which a step is cut, to save memory where activations take more of it than the
+    gradient. That stays the whole step's, but with dropout each part draws masks of its own: then
+    it is the same on average alone."""
     rematerialise: bool = False
-    """Recompute activations in the backward pass: less memory, two fifths more time."""
+    """Recompute activations in the backward pass: less memory, up to two fifths more time."""
     max_length: int | None = None
     """Tokens of a text that are read; by default the most that the model can."""
     head: Literal["fitted", "random"] = "fitted"
