@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: ScalingConfig) -> None:
     check_counts(config, "rows", "train_rows", "repeats", "object_store_mb")
     if not config.workers or min(config.workers) < 1:
-        raise UserError(f"--workers must be 1 or more each, found {config.workers}")
+        found = ", ".join(map(str, config.workers)) or "none"
+        raise UserError(f"--workers must be 1 or more each, found {found}")
     require("ray")
     if config.quick:
         config = replace(config, rows=400, train_rows=500, repeats=1, workers=config.workers[:1])

@@ -4,11 +4,11 @@ from benchmarks import scaling
 from benchmarks.scaling import ScalingConfig, _ingestions, ingestion_rows, training_rows
 
 
-@pytest.mark.parametrize("workers", [[], ["0", "2"]])
-def test_no_workers_are_a_mistake(workers, capsys):
+@pytest.mark.parametrize(("workers", "found"), [([], "none"), (["0", "2"], "0, 2")])
+def test_no_workers_are_a_mistake(workers, found, capsys):
     assert scaling.main(["--workers", *workers]) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("benchmarks.scaling: --workers must be 1 or more each")
+    told = f"benchmarks.scaling: --workers must be 1 or more each, found {found}\n"
+    assert capsys.readouterr().err == told
 
 
 def ingestion(rows, workers, seconds):
