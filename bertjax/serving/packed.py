@@ -63,14 +63,11 @@ def _in_threads(program: Program, groups: Iterable[Iterator[_Batch]]) -> Iterato
         texts, inputs = batch
         return texts, np.asarray(program(*inputs))
 
-    pool = ThreadPoolExecutor(AT_ONCE, "packed")
-    try:
+    with ThreadPoolExecutor(AT_ONCE, "packed") as pool:  # whose map, when one fails, drops the rest
         for batches in groups:
             # The first alone, or two threads would both compile what is new.
             yield from pool.map(compute, islice(batches, 1))
             yield from pool.map(compute, batches)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _dispatched(program: Program, groups: Iterable[Iterator[_Batch]]) -> Iterator[_Computed]:

@@ -1,7 +1,8 @@
 """Many texts are computed in packed rows: what is theirs comes back to each."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
+from threading import Barrier, Event
 
 import jax
 import jax.numpy as jnp
@@ -78,18 +79,28 @@ def test_settings_by_context_reach_no_batch_or_all(texts):
     assert len(set(seen)) == 1
 
 
-def test_after_a_failure_nothing_more_is_computed(texts):
-    called = []
+def test_after_a_failure_nothing_more_is_computed(texts, monkeypatch):
+    called, stopped = [], Event()
+
+    class Pool(ThreadPoolExecutor):
+        """Tells when whoever waited for its results has learnt of the failure."""
+
+        def shutdown(self, *arguments, **options):
+            stopped.set()
+            super().shutdown(*arguments, **options)
 
     def program(input_ids, segment_ids, max_segments):
         called.append(input_ids.shape)
         if len(called) == 3:
             raise ValueError("broken")
+        if len(called) > 3:  # what the threads had in hand
+            assert stopped.wait(timeout=60)
         return sums(input_ids, segment_ids, max_segments)
 
+    monkeypatch.setattr(packed, "ThreadPoolExecutor", Pool)
     with pytest.raises(ValueError, match="broken"):
         compute_packed(program, texts, groups_of(texts), 2, 0)
-    assert len(called) < 8
+    assert len(called) <= 3 + packed.AT_ONCE
 
 
 def test_a_group_without_texts_is_no_call(texts):
