@@ -27,10 +27,14 @@ if find_spec("hypothesis"):
     settings.register_profile("bertjax", deadline=None)  # no test fails on a slow machine alone
     settings.load_profile("bertjax")
 # Many tests train the same small BERT: what one process of the tests has compiled serves all, until
-# the first one, which started the others, ends. A cache of bounded size is one that JAX locks.
+# the first one, which started the others, ends; or those of other suites too, in a folder that is
+# given. A cache of bounded size is one that JAX locks.
 COMPILED = None
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="bertjax-tests-")
+    programs = os.environ.get("BERTJAX_TEST_PROGRAMS")
+    if not programs:
+        programs = COMPILED = tempfile.mkdtemp(prefix="bertjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(10**10)  # bytes
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
