@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bertjax.checkpoints.folder import Checkpoint, load
 from bertjax.data.tokens import tokenize
+from bertjax.models.heads import ModelOutput
 from bertjax.workflows import probe
 from bertjax.workflows.configs import FinetuneConfig
 from bertjax.workflows.probe import Head, is_new, with_head
@@ -31,11 +32,17 @@ def ids(start) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def pooled(start, tiny_folder, ids) -> np.ndarray:
-    """[N, D], each text alone."""
+    """[N, D], each text in a row of its own."""
     encoder = load(tiny_folder, "feature-extraction")
-    apply = jax.jit(encoder.model.apply)
-    found = [apply(encoder.params, None, one[None]).pooler_output[0] for one in ids]
-    return np.array(found, np.float64)
+    return np.asarray(outputs(encoder, ids).pooler_output, np.float64)
+
+
+def outputs(checkpoint: Checkpoint, ids) -> ModelOutput:
+    """Of N texts, padded: a shape a text would be a program each."""
+    present = np.arange(64) < np.array([len(one) for one in ids])[:, None]  # [N, 64]
+    rows = np.zeros(present.shape, np.int32)
+    rows[present] = np.concatenate(ids)
+    return jax.jit(checkpoint.model.apply)(checkpoint.params, None, rows, attention_mask=present)
 
 
 def exact(**settings) -> LogisticRegression:
@@ -53,8 +60,7 @@ def fitted(start: Checkpoint, ids, labels, balanced=False) -> Checkpoint:
 
 
 def logits(checkpoint: Checkpoint, ids) -> np.ndarray:
-    apply = jax.jit(checkpoint.model.apply)
-    return np.array([apply(checkpoint.params, None, one[None]).logits[0] for one in ids])
+    return np.asarray(outputs(checkpoint, ids).logits)
 
 
 @pytest.mark.parametrize("weights", [None, "balanced"])
